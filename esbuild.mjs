@@ -1,0 +1,49 @@
+// Bundles the programs of the extension into dist/. `node esbuild.mjs [--watch] [--production]`
+import { build, context } from 'esbuild';
+import { existsSync } from 'node:fs';
+
+const watch = process.argv.includes('--watch');
+const production = process.argv.includes('--production');
+
+/** Native modules stay outside the bundles: they are loaded from node_modules (or dist/node_modules in a VSIX). */
+const external = ['vscode', 'onnxruntime-node', 'sharp'];
+
+const node = {
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  format: 'cjs',
+  sourcemap: !production,
+  minify: production,
+  external,
+  logLevel: 'warning',
+};
+
+/** One entry per program: the floors of docs/ARCHITECTURE.md, top row. */
+const programs = [
+  { ...node, entryPoints: { client: 'client/main.ts' } },
+  { ...node, entryPoints: { server: 'server/main.ts' } },
+  { ...node, entryPoints: { inference: 'server/inference/process.ts' } },
+  { ...node, entryPoints: { cli: 'server/cli.ts' }, banner: { js: '#!/usr/bin/env node' } },
+  { ...node, entryPoints: { demo: 'server/demo.ts' } },
+  {
+    bundle: true,
+    platform: 'browser',
+    target: 'es2022',
+    format: 'iife',
+    sourcemap: false,
+    minify: true,
+    entryPoints: { webview: 'webview/main.ts' },
+    loader: { '.svg': 'text' },
+    logLevel: 'warning',
+  },
+].map((program) => ({ ...program, outdir: 'dist' }));
+
+// Absent entries are skipped while the project grows; a missing one fails where it is used.
+const present = programs.filter((program) => Object.values(program.entryPoints).every((file) => existsSync(file)));
+
+if (watch) {
+  for (const program of present) await (await context(program)).watch();
+} else {
+  await Promise.all(present.map((program) => build(program)));
+}

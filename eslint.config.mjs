@@ -1,0 +1,46 @@
+import js from '@eslint/js';
+import prettier from 'eslint-config-prettier';
+import tseslint from 'typescript-eslint';
+
+export default tseslint.config(
+  { ignores: ['dist/**', 'node_modules/**', 'model/**', 'training/**', 'docs/**', '**/*.d.ts'] },
+  js.configs.recommended,
+  ...tseslint.configs.strict,
+  {
+    files: ['**/*.ts'],
+    rules: {
+      '@typescript-eslint/no-explicit-any': 'error',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      // Index arithmetic over typed arrays is what this engine is made of; `!` is checked in review instead.
+      '@typescript-eslint/no-non-null-assertion': 'off',
+      // A namespace per message is how the protocol is written (a value and a type under one name).
+      '@typescript-eslint/no-namespace': 'off',
+      '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
+    },
+  },
+  {
+    files: ['**/*.mjs'],
+    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly' } },
+  },
+  {
+    // The floors of docs/ARCHITECTURE.md, enforced.
+    files: ['server/llava/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group: ['vscode*', '**/features/*', '**/inference/*', '**/images/*', '**/cli', '**/main'], message: 'The engine knows no LSP, no process and no VS Code.' }] },
+      ],
+    },
+  },
+  {
+    files: ['client/**/*.ts', 'webview/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group: ['**/server/*', '!**/server/protocol'], message: 'Import server/protocol only.' }] },
+      ],
+    },
+  },
+  prettier,
+);

@@ -1,0 +1,43 @@
+import type { LlavaConfig } from './config';
+
+/** A tensor as it lies on disk. `file` is a real path (symlinks resolved); bytes [offset, offset + byteLength). */
+export interface TensorSource {
+  /** Canonical name: the generation of transformers >= 5 (see tensorNames.ts). */
+  readonly name: string;
+  readonly dtype: 'F32' | 'F16' | 'BF16';
+  readonly shape: readonly number[];
+  readonly file: string;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** Canonical name -> tensor. */
+export type TensorMap = ReadonlyMap<string, TensorSource>;
+
+export interface PreprocessorConfig {
+  /** Side of the square that the tower sees. */
+  readonly size: number;
+  readonly rescaleFactor: number;
+  readonly mean: readonly [number, number, number];
+  readonly std: readonly [number, number, number];
+  /** PIL's codes: 2 = bilinear, 3 = bicubic. */
+  readonly resample: 2 | 3;
+}
+
+/** Everything a checkpoint folder says, validated; no tensor data is read. */
+export interface Checkpoint {
+  readonly directory: string;
+  /** Folder name, for people. */
+  readonly name: string;
+  readonly config: LlavaConfig;
+  readonly tensors: TensorMap;
+  readonly preprocessor: PreprocessorConfig;
+  /** Parsed tokenizer.json and tokenizer_config.json. */
+  readonly tokenizer: { readonly json: object; readonly config: object };
+  /** Jinja source; undefined where the checkpoint has none. */
+  readonly chatTemplate: string | undefined;
+  readonly generation: { readonly maxNewTokens: number | undefined; readonly eosTokenIds: readonly number[] };
+  readonly parameters: number;
+  /** SHA-256 (hex) over config, tensor headers, file sizes and modification times: identifies the checkpoint. */
+  readonly hash: string;
+}

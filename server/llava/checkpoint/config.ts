@@ -1,0 +1,71 @@
+/** The one typed configuration that the rest of the engine reads; every default of the HF classes is filled in. */
+export interface LlavaConfig {
+  readonly modelType: 'llava';
+  readonly imageTokenIndex: number;
+  /** As written: negative counts from the end of hidden_states (which has layers + 1 entries). A list concatenates features. */
+  readonly visionFeatureLayer: readonly number[];
+  /** `default` drops the CLS token, `full` keeps all. */
+  readonly visionFeatureSelectStrategy: 'default' | 'full';
+  readonly projectorHiddenAct: Activation;
+  readonly projectorBias: boolean;
+  readonly vision: VisionConfig;
+  readonly text: TextConfig;
+}
+
+export type Activation = 'gelu' | 'gelu_pytorch_tanh' | 'quick_gelu' | 'silu' | 'relu';
+
+export interface VisionConfig {
+  readonly modelType: 'clip_vision_model' | 'siglip_vision_model';
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly imageSize: number;
+  readonly patchSize: number;
+  readonly hiddenAct: Activation;
+  readonly layerNormEps: number;
+  readonly hasClassToken: boolean;
+}
+
+export interface TextConfig {
+  readonly modelType: 'llama' | 'mistral' | 'qwen2';
+  readonly vocabSize: number;
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly numHiddenLayers: number;
+  readonly numAttentionHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly headDim: number;
+  readonly hiddenAct: Activation;
+  readonly rmsNormEps: number;
+  readonly rope: RopeConfig;
+  /** Bias on q, k, v (always for Qwen2; `attention_bias` for Llama). */
+  readonly qkvBias: boolean;
+  /** Bias on o_proj (`attention_bias` for Llama). */
+  readonly outputBias: boolean;
+  readonly mlpBias: boolean;
+  readonly tieWordEmbeddings: boolean;
+  readonly maxPositionEmbeddings: number;
+  /** Mistral: attention reaches back this many tokens; undefined = unlimited. */
+  readonly slidingWindow: number | undefined;
+  readonly bosTokenId: number | undefined;
+  readonly eosTokenIds: readonly number[];
+}
+
+export type RopeConfig =
+  | { readonly type: 'default'; readonly theta: number }
+  | { readonly type: 'linear'; readonly theta: number; readonly factor: number }
+  | {
+      readonly type: 'dynamic';
+      readonly theta: number;
+      readonly factor: number;
+      readonly originalMaxPositions: number;
+    }
+  | {
+      readonly type: 'llama3';
+      readonly theta: number;
+      readonly factor: number;
+      readonly lowFrequencyFactor: number;
+      readonly highFrequencyFactor: number;
+      readonly originalMaxPositions: number;
+    };

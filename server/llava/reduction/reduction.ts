@@ -1,0 +1,188 @@
+/**
+ * The interface of every visual-token reduction: a plain object of optional hooks over typed arrays. A reduction knows
+ * no ONNX, no session, no file; it answers with WHICH tokens go on and which merged into what, never with pixels.
+ *
+ * Inside a hook tokens are named by their index in what the hook received (0 .. count-1). The pipeline (generate.ts)
+ * translates to {@link TokenId}s, applies the selection and writes the trace.
+ */
+
+/** Row-major matrix [rows, columns]. */
+export interface Matrix {
+  readonly data: Float32Array;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Patch raster of one tower input (a tile). */
+export interface Grid {
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** What a reduction leaves of the tokens it received. */
+export interface Selection {
+  /**
+   * The tokens that go on, in the order in which they go on. Text is untouched by construction.
+   * - `kept`: unchanged.
+   * - `merged`: sum of weights[i] * token[sources[i]]; `target` is the source under whose id it goes on.
+   * - `context`: a new token computed from all of them (LLaMA-VID); `vector` is in the space that the hook's output
+   *   lives in, `weights` [received] tell how much each token contributed (for the view).
+   */
+  readonly tokens: readonly SelectedToken[];
+  /** What the method ranked by, aligned with the received tokens. */
+  readonly scores?: { readonly name: string; readonly values: Float32Array };
+  /** One sentence for people where the method decided something itself. */
+  readonly note?: string;
+}
+
+export type SelectedToken =
+  | { readonly kind: 'kept'; readonly index: number }
+  | { readonly kind: 'merged'; readonly target: number; readonly sources: Uint32Array; readonly weights: Float32Array }
+  | { readonly kind: 'context'; readonly weights: Float32Array; readonly vector: Float32Array };
+
+/** After the vision tower, before the projector: one tower input (tile) at a time. */
+export interface VisionInput {
+  readonly grid: Grid;
+  /**
+   * The selected feature layer: patches in raster order [patches, dim]; where the tower has a CLS token and the method
+   * asked for it, row `patches` is the CLS token's feature (index = grid.rows * grid.columns).
+   */
+  readonly features: Matrix;
+  /** Index of the CLS token in `features`, or undefined (SigLIP). */
+  readonly classToken: number | undefined;
+  /** Attention of the CLS query over the patches in the layer that made the features, summed over heads [patches]. CLIP only. */
+  readonly classAttention?: Float32Array;
+  /** Attention a patch receives, mean over all patch queries and heads [patches]. Towers without CLS only. */
+  readonly receivedAttention?: Float32Array;
+  /** Key projection of that layer (with bias, unscaled), mean over heads [patches, headDim]. */
+  readonly keys?: Matrix;
+  /** Mean colour per patch, 0..1 [patches, 3], and more pixel statistics for screenshot methods. */
+  readonly pixels: PatchPixels;
+  /** Hidden states of the question's text tokens (decoder input embeddings) [tokens, textDim]. */
+  readonly questionEmbeddings: Matrix;
+  readonly signal?: AbortSignal;
+}
+
+/** RGB pixels of every patch as the tower saw them before normalisation, 0..255 [patches, patchSize, patchSize, 3]. */
+export interface PatchPixels {
+  readonly data: Uint8Array;
+  readonly patches: number;
+  readonly patchSize: number;
+}
+
+/** After the projector: all image tokens of one image, in prompt order. */
+export interface EmbeddingsInput {
+  readonly grid: Grid;
+  /** [tokens, textDim] */
+  readonly embeddings: Matrix;
+  /** For every token its raster index in the grid, or -1 (CLS, context). */
+  readonly raster: Int32Array;
+  /** Importance scores that an earlier place produced, aligned with the tokens: CLS attention or received attention. */
+  readonly importance?: Float32Array;
+  readonly pixels: PatchPixels;
+  readonly questionEmbeddings: Matrix;
+  readonly signal?: AbortSignal;
+}
+
+export type LayerScore =
+  /** Attention of the last prompt position over the image tokens, layer-1, mean over heads. */
+  | 'lastQuery'
+  /** Attention received, summed over all prompt queries, mean over heads. */
+  | 'columnSum'
+  /** As lastQuery, with queries and keys before the rotary embedding (FEATHER). */
+  | 'lastQueryNoRotary'
+  /** Attention from all text positions after the image, mean over heads and those queries (SparseVLM). */
+  | 'textQueries';
+
+/** Before decoder layer `layer`, at prefill: all image tokens of the prompt that are still there. */
+export interface LayerInput {
+  readonly layer: number;
+  readonly layers: number;
+  /** How many image tokens entered the decoder; fractions of a budget refer to it. */
+  readonly enteredDecoder: number;
+  /** Aligned with the current image tokens. Softmax was taken over the whole prompt. */
+  readonly scores: Float32Array;
+  /** For every current image token the raster index in its grid, or -1. */
+  readonly raster: Int32Array;
+  readonly signal?: AbortSignal;
+}
+
+/** Before an answer token is computed: the image tokens that are still in the cache. */
+export interface StepInput {
+  /** 0 = the step that predicts the second answer token. */
+  readonly step: number;
+  readonly enteredDecoder: number;
+  /** Attention of the previous position per head (mean over layers) [heads, image tokens still cached]. */
+  readonly headAttention: Matrix;
+  /** Attention mass of that position by token type per head [heads, 4]: system (before the image), image, instruction (after it), output. */
+  readonly typeMass: Matrix;
+  /** Running importance of the cached image tokens (prefill last-query attention, refreshed each step). */
+  readonly importance: Float32Array;
+}
+
+export interface ModelShape {
+  readonly layers: number;
+  readonly hasClassToken: boolean;
+  readonly imageTokens: number;
+}
+
+export interface Reduction {
+  /** Registry id. */
+  readonly id: string;
+  /** Canonical spec: id and every parameter that differs from its default. */
+  readonly spec: string;
+
+  /** Which extra outputs of the vision tower `atVision` needs. */
+  readonly visionNeeds?: {
+    readonly classToken?: boolean;
+    readonly attention?: boolean;
+    readonly keys?: boolean;
+  };
+  atVision?(input: VisionInput): Selection;
+
+  atEmbeddings?(input: EmbeddingsInput): Selection;
+
+  /** The decoder layers before which `atLayer` is called (1 .. layers-1), ascending, and the score each wants. */
+  layerBoundaries?(model: ModelShape): readonly { layer: number; score: LayerScore }[];
+  /** Answers with `kept` tokens only, ascending. */
+  atLayer?(input: LayerInput): Selection;
+
+  /** Answers with the indices to keep (ascending), or undefined to leave the cache as it is. */
+  atStep?(input: StepInput): Uint32Array | undefined;
+}
+
+/** Everything the command line, the settings, the token view and docs/methods.md say about a method. */
+export interface ReductionDescription {
+  readonly id: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly paper?: string;
+  /** Places it acts at, for the documentation. */
+  readonly places: readonly ('vision' | 'embeddings' | 'layer' | 'step')[];
+  readonly needs: readonly ('class-token' | 'heads')[];
+  readonly control: boolean;
+  readonly parameters: readonly ReductionParameter[];
+}
+
+export type ReductionParameter =
+  | {
+      readonly name: string;
+      readonly type: 'integer' | 'number';
+      readonly minimum: number;
+      readonly maximum: number;
+      readonly default: number | undefined;
+      readonly description: string;
+    }
+  | {
+      readonly name: string;
+      readonly type: 'choice';
+      readonly choices: readonly string[];
+      readonly default: string;
+      readonly description: string;
+    };
+
+export interface ReductionMethod {
+  readonly description: ReductionDescription;
+  /** @param values parameters parsed and range-checked, defaults filled in. */
+  create(values: Readonly<Record<string, number | string>>): Reduction;
+}
