@@ -34,7 +34,7 @@ const programs = [
     sourcemap: false,
     minify: true,
     entryPoints: { webview: 'webview/main.ts' },
-    loader: { '.svg': 'text' },
+    loader: { '.svg': 'text', '.css': 'text' },
     logLevel: 'warning',
   },
 ].map((program) => ({ ...program, outdir: 'dist' }));

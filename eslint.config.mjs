@@ -33,12 +33,30 @@ export default tseslint.config(
     },
   },
   {
+    // Pure functions over a trace, shared by the token view, the exports and the extension host: floor 0, like the protocol.
+    files: ['server/traceView/**/*.ts'],
+    ignores: ['**/*.test.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        { patterns: [{ group: ['node:*', 'vscode*', 'sharp', '../*', '!../protocol'], message: 'Pure functions over server/protocol only.' }] },
+      ],
+    },
+  },
+  {
     files: ['client/**/*.ts', 'webview/**/*.ts'],
     ignores: ['**/*.test.ts'],
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['**/server/*', '!**/server/protocol'], message: 'Import server/protocol only.' }] },
+        {
+          patterns: [
+            {
+              group: ['**/server/*', '!**/server/protocol', '!**/server/traceView'],
+              message: 'Import server/protocol and server/traceView only.',
+            },
+          ],
+        },
       ],
     },
   },

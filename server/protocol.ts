@@ -196,3 +196,404 @@ export interface SamplingOptions {
   topP?: number;
   seed?: number;
 }
+
+// ---------------------------------------------------------------------------------------------- language server
+
+/*
+ * The language server speaks LSP 3.17 plus the messages below. Each is a namespace with `method` and `type`. `type` is
+ * a description without code, because this file imports nothing: each side turns it into the request type of its own
+ * JSON-RPC library, e.g. `new ProtocolRequestType<Params, Result, Partial, void, void>(type.method)`.
+ *
+ * A request that fails answers with LSP's error code `RequestFailed` (-32803), `message` for people, and the whole
+ * {@link ErrorData} in `data`; a cancelled one (`$/cancelRequest`) with `RequestCancelled` (-32800).
+ */
+
+/** A request by its method; `types` exists for the compiler only and is never set. */
+export interface RequestDescription<Params, Result, Partial = void> {
+  readonly method: string;
+  readonly types?: { readonly params: Params; readonly result: Result; readonly partial: Partial };
+}
+
+/** A notification by its method; `types` exists for the compiler only and is never set. */
+export interface NotificationDescription<Params> {
+  readonly method: string;
+  readonly types?: { readonly params: Params };
+}
+
+/** LSP's zero-based position; characters are UTF-16 code units. */
+export interface TextPosition {
+  line: number;
+  character: number;
+}
+
+export interface TextRange {
+  start: TextPosition;
+  end: TextPosition;
+}
+
+/**
+ * `initializationOptions` of the language server. All optional: any LSP client may leave them out, and gets the
+ * embedded model, no answer cache on disk, hovers without command links, and the default settings.
+ */
+export interface ServerOptions {
+  /** Absolute folder of the answer cache. Without it answers are not kept. */
+  answerCacheDirectory?: string;
+  /** Absolute folder for what the engine derives from a checkpoint (sidecars, emitted graphs). Default: a folder in the user's cache. */
+  engineCacheDirectory?: string;
+  /** Absolute folder of the checkpoint that came with the extension. Default: `model` beside the server's folder. */
+  embeddedModelDirectory?: string;
+  /** The client runs the commands of {@link HoverCommand}; hovers then carry links to them. */
+  hoverCommands?: boolean;
+  /** False in a workspace that the user does not trust: only questions that the user asked are answered. Default true. */
+  workspaceTrusted?: boolean;
+  /** Settings for clients without `workspace/configuration`; also taken from `workspace/didChangeConfiguration`. */
+  settings?: unknown;
+}
+
+/**
+ * Settings of section `fovea`, fetched with `workspace/configuration` (scope: the document, or the image's workspace folder) and again after
+ * `workspace/didChangeConfiguration`. A value of the wrong type or out of range is replaced by its default and logged.
+ */
+export interface Settings {
+  /** Checkpoint folder: absolute, `~/...`; empty = the embedded model. Key `fovea.model`. */
+  model: string;
+  /** Key `fovea.device`. */
+  device: DeviceChoice;
+  /** Reduction spec such as `visionzip:keep=64+fastv:layer=2,keep=0.5`; `none` = no reduction. Key `fovea.reduction`. */
+  reduction: string;
+  /** How a picture that is not square becomes one, for models without tiles. Key `fovea.fit`. */
+  fit: 'auto' | 'pad' | 'crop';
+  /** Longest answer, in tokens. Key `fovea.maxTokens`. */
+  maxTokens: number;
+  /** Minutes without a question after which the model leaves memory; 0 = never. Key `fovea.idleUnloadMinutes`. */
+  idleUnloadMinutes: number;
+  hover: {
+    /** Key `fovea.hover.enabled`. */
+    enabled: boolean;
+    /** Key `fovea.hover.explain`. */
+    explain: 'onDemand' | 'onHover' | 'off';
+  };
+  cache: {
+    /** Largest answer cache on disk, in megabytes (10^6 bytes); 0 = keep nothing. Key `fovea.cache.maxSizeMB`. */
+    maxSizeMB: number;
+  };
+  image: {
+    /** Largest picture that is decoded, in megapixels (10^6 pixels, all frames). Key `fovea.image.maxMegapixels`. */
+    maxMegapixels: number;
+    /** Largest image file that is read, in megabytes (10^6 bytes). Key `fovea.image.maxSizeMB`. */
+    maxSizeMB: number;
+  };
+}
+
+export type DeviceChoice = 'auto' | 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
+
+/** What is used where the user set nothing. The extension's manifest states the same values; a test compares them. */
+export const DEFAULT_SETTINGS: Settings = {
+  model: '',
+  device: 'auto',
+  reduction: 'none',
+  fit: 'auto',
+  maxTokens: 256,
+  idleUnloadMinutes: 10,
+  hover: { enabled: true, explain: 'onDemand' },
+  cache: { maxSizeMB: 200 },
+  image: { maxMegapixels: 50, maxSizeMB: 64 },
+};
+
+/** The question that "Explain this image" asks. */
+export const EXPLAIN_QUESTION = 'Explain this image in one or two sentences.';
+
+/** Where the bytes of an image are. */
+export type ImageSource =
+  /**
+   * A `file:` or `data:` URI. A file outside the workspace folders is refused (`image.outside-workspace`) unless the
+   * user picked it or agreed, which the client says with `outsideWorkspace: true`.
+   */
+  | { uri: string; outsideWorkspace?: boolean }
+  /** The encoded file itself in base64 (clipboard, drop), with a name for people. */
+  | { base64: string; name: string };
+
+/** What the header of an image file says, without decoding its pixels. */
+export interface ImageFacts {
+  /** File name, or what an image without a file is called. */
+  name: string;
+  format: ImageFormat;
+  /** Bytes of the encoded file. */
+  bytes: number;
+  /** Size in pixels as stored, before EXIF rotation; undefined for an SVG without a size. */
+  width?: number;
+  height?: number;
+  /** EXIF orientation 1..8 where it is not 1: 5..8 swap width and height on screen. */
+  orientation?: number;
+  /** More than one picture in the file (GIF, APNG, WebP). */
+  animated?: boolean;
+}
+
+export type ImageFormat = 'png' | 'jpeg' | 'gif' | 'webp' | 'bmp' | 'svg' | 'avif' | 'tiff' | 'ico';
+
+/** One mention of an image in a text document. */
+export interface ImageReference {
+  /** The destination itself: the path or URL, without quotes or brackets. */
+  range: TextRange;
+  /** The whole construct: `![alt](path)`, `<img ...>`, `url(...)`; the destination where there is none around it. */
+  fullRange: TextRange;
+  /** Alternative text where the construct has one (an empty one marks a decorative image). Text from the file: untrusted. */
+  alt?: string;
+  target: ImageTarget;
+}
+
+export type ImageTarget =
+  /** An existing file that may be read; `uri` is the `file:` URI of its real path. */
+  | { kind: 'file'; uri: string }
+  /** A `data:` URI, whole, as {@link ImageSource} takes it. */
+  | { kind: 'data'; uri: string }
+  /** Named, never fetched. */
+  | { kind: 'remote'; url: string }
+  /** A file that is not there or may not be read; `error.code` is `image.not-found`, `image.outside-workspace`, ... */
+  | { kind: 'unreadable'; error: ErrorData };
+
+/**
+ * Ask a question about images. Client -> server. Streams the answer's pieces through `partialResultToken`, loading and
+ * prefill through `workDoneToken`. Identical requests in flight share one run; an answer in the cache comes at once (and
+ * is streamed as one piece). `$/cancelRequest` ends it within one decoding step.
+ */
+export namespace AskRequest {
+  export const method = 'fovea/ask';
+  export interface Params {
+    images: ImageSource[];
+    /** Absent: {@link EXPLAIN_QUESTION}, so that the answer is the one that hovers show. */
+    question?: string;
+    /** A system text for the prompt's template; absent: the template's own. */
+    system?: string;
+    /** The whole prompt with its `<image>` marks, in place of question and template. */
+    rawPrompt?: string;
+    /** Absent: the setting. */
+    reduction?: string;
+    /** Absent: the setting. */
+    fit?: 'auto' | 'pad' | 'crop';
+    sampling?: SamplingOptions;
+    /** True runs the model even when the answer is cached (and replaces it). */
+    fresh?: boolean;
+    /** LSP's tokens; strings or integers of the client's choice. */
+    partialResultToken?: string | number;
+    workDoneToken?: string | number;
+  }
+  /** The pieces that came since the last one: append them. The final answer repeats the whole text. */
+  export interface Partial {
+    pieces: string[];
+    /** Index of the first piece among the answer's tokens. */
+    index: number;
+  }
+  export interface Result {
+    result: AnswerResult;
+    /** The answer came from the cache; its timings are those of the run that made it. */
+    cached: boolean;
+    /** Facts of the images, in order. */
+    images: ImageFacts[];
+  }
+  export const type: RequestDescription<Params, Result, Partial> = { method };
+}
+
+/** Facts from an image's header. Client -> server. Never waits for the model. */
+export namespace ImageFactsRequest {
+  export const method = 'fovea/imageFacts';
+  export interface Params {
+    image: ImageSource;
+  }
+  export type Result = ImageFacts;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** The image that the text at a position mentions, or null. Client -> server. The document must be open (`textDocument/didOpen`). */
+export namespace ImageReferenceAtRequest {
+  export const method = 'fovea/imageReferenceAt';
+  export interface Params {
+    textDocument: { uri: string };
+    position: TextPosition;
+  }
+  export type Result = ImageReference | null;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** All images that an open document mentions, in the order of the text. Client -> server. */
+export namespace ImageReferencesRequest {
+  export const method = 'fovea/imageReferences';
+  export interface Params {
+    textDocument: { uri: string };
+  }
+  export type Result = ImageReference[];
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** The checkpoints that can be chosen without a download. Client -> server. Reads headers only. */
+export namespace ListModelsRequest {
+  export const method = 'fovea/listModels';
+  export type Params = Record<string, never>;
+  export interface Model {
+    directory: string;
+    name: string;
+    /** Where it was found: in the extension, in the settings, or in the Hugging Face cache of this machine. */
+    origin: 'embedded' | 'settings' | 'hugging-face-cache';
+    /** The value of `fovea.model` that chooses it (empty for the embedded one). */
+    setting: string;
+    /** This one answers questions now, by the settings. */
+    chosen: boolean;
+    summary?: ModelSummary;
+    /** Why it cannot be used. */
+    error?: ErrorData;
+  }
+  export type Result = Model[];
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** Reads one checkpoint folder's headers and says what it is; fails with a `model.*` error. Client -> server. */
+export namespace InspectModelRequest {
+  export const method = 'fovea/inspectModel';
+  export interface Params {
+    /** Absolute folder, or `~/...`. */
+    directory: string;
+  }
+  export type Result = ModelSummary;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** Every reduction with its parameters, for controls and checks. Client -> server. */
+export namespace ReductionsRequest {
+  export const method = 'fovea/reductions';
+  export type Params = Record<string, never>;
+  export type Result = ReductionDescription[];
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** Everything the command line, the settings, the token view and docs/methods.md say about a method. */
+export interface ReductionDescription {
+  readonly id: string;
+  readonly name: string;
+  readonly summary: string;
+  readonly paper?: string;
+  /** Places it acts at, for the documentation. */
+  readonly places: readonly ('vision' | 'embeddings' | 'layer' | 'step')[];
+  readonly needs: readonly ('class-token' | 'heads')[];
+  /** A control: it shows what is left without a method's cleverness. */
+  readonly control: boolean;
+  readonly parameters: readonly ReductionParameter[];
+}
+
+export type ReductionParameter =
+  | {
+      readonly name: string;
+      readonly type: 'integer' | 'number';
+      readonly minimum: number;
+      readonly maximum: number;
+      readonly default: number | undefined;
+      readonly description: string;
+    }
+  | {
+      readonly name: string;
+      readonly type: 'choice';
+      readonly choices: readonly string[];
+      readonly default: string;
+      readonly description: string;
+    };
+
+/** Export one answer with its tokens as a file. Client -> server; the client chooses where to write it. */
+export namespace ExportTraceRequest {
+  export const method = 'fovea/exportTrace';
+  export interface Params {
+    format: 'png' | 'json' | 'html';
+    /** The answer as {@link AskRequest} gave it. */
+    result: AnswerResult;
+    /** The same images in the same order. */
+    images: ImageSource[];
+  }
+  export interface Result {
+    /** Suggested file name, safe on every system. */
+    name: string;
+    mimeType: string;
+    base64: string;
+  }
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** Start the inference process again after it stopped for good (or at any time). Client -> server. Answers when it has ended; it starts with the next question. */
+export namespace RestartInferenceRequest {
+  export const method = 'fovea/restartInference';
+  export type Params = Record<string, never>;
+  export type Result = null;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** Forget all cached answers. Client -> server. */
+export namespace ClearAnswerCacheRequest {
+  export const method = 'fovea/clearAnswerCache';
+  export type Params = Record<string, never>;
+  export interface Result {
+    answers: number;
+    bytes: number;
+  }
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** State of inference, for the status item. Server -> client: once after `initialized`, and after every change. */
+export namespace StatusNotification {
+  export const method = 'fovea/status';
+  export interface Params {
+    /**
+     * - `idle`: nothing loaded (not yet, or unloaded after a while); the next question loads.
+     * - `loading`: the process starts, the device is tried, or the model loads.
+     * - `ready`: the model is in memory.
+     * - `working`: a question is being answered.
+     * - `failed`: the model could not be loaded; `error` says why; the next question tries again.
+     * - `stopped`: it crashed too often; `error` says why; only {@link RestartInferenceRequest} or a changed setting starts it.
+     */
+    state: 'idle' | 'loading' | 'ready' | 'working' | 'failed' | 'stopped';
+    /** The loaded (or loading) checkpoint. */
+    model?: ModelSummary;
+    /** The folder the settings choose, also when nothing is loaded. */
+    modelDirectory: string;
+    /** The device in use, e.g. `cpu`, `webgpu`. */
+    device?: string;
+    /** Why this device, where it is not what was asked for or was chosen automatically. */
+    deviceNote?: string;
+    /** Memory of the inference process, in bytes. */
+    memoryBytes?: number;
+    /** Questions that wait, without the one at work. */
+    waiting: number;
+    /** What is going on, e.g. `reading weights`; with a fraction 0..1 where known. */
+    stage?: string;
+    fraction?: number;
+    error?: ErrorData;
+  }
+  export const type: NotificationDescription<Params> = { method };
+}
+
+/** The user granted (or revoked) trust in the workspace. Client -> server. */
+export namespace WorkspaceTrustNotification {
+  export const method = 'fovea/workspaceTrust';
+  export interface Params {
+    trusted: boolean;
+  }
+  export const type: NotificationDescription<Params> = { method };
+}
+
+/**
+ * The commands that hovers link to, when the client said `hoverCommands: true`. The contents of such a hover are an
+ * array: text taken from files and answers first, escaped, and LAST a part that holds nothing but these links, matching
+ * {@link HOVER_COMMAND_PART}. The client marks that part (and no other) as trusted for these commands.
+ */
+export const HoverCommand = {
+  /** Argument: {@link HoverCommandArgument}. Asks {@link EXPLAIN_QUESTION} and shows the answer in the token view. */
+  explain: 'fovea.explainImage',
+  /** Argument: {@link HoverCommandArgument}. Asks the user for a question first. */
+  ask: 'fovea.askAboutImage',
+  /** No argument. Offered when inference is stopped. */
+  restart: 'fovea.restartInference',
+} as const;
+
+export interface HoverCommandArgument {
+  image: ImageSource;
+}
+
+/** One or more links to our commands, separated by ` | `, and nothing else. */
+export const HOVER_COMMAND_PART =
+  /^\[[A-Za-z ]+\]\(command:fovea\.[A-Za-z]+(?:\?[\w%.~!*'-]*)?\)(?: \| \[[A-Za-z ]+\]\(command:fovea\.[A-Za-z]+(?:\?[\w%.~!*'-]*)?\))*$/;

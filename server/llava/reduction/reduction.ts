@@ -1,3 +1,5 @@
+import type { ReductionDescription } from '../../protocol';
+
 /**
  * The interface of every visual-token reduction: a plain object of optional hooks over typed arrays. A reduction knows
  * no ONNX, no session, no file; it answers with WHICH tokens go on and which merged into what, never with pixels.
@@ -37,7 +39,12 @@ export interface Selection {
 
 export type SelectedToken =
   | { readonly kind: 'kept'; readonly index: number }
-  | { readonly kind: 'merged'; readonly target: number; readonly sources: Uint32Array; readonly weights: Float32Array }
+  | {
+      readonly kind: 'merged';
+      readonly target: number;
+      readonly sources: Uint32Array;
+      readonly weights: Float32Array;
+    }
   | { readonly kind: 'context'; readonly weights: Float32Array; readonly vector: Float32Array };
 
 /** After the vision tower, before the projector: one tower input (tile) at a time. */
@@ -56,6 +63,11 @@ export interface VisionInput {
   readonly receivedAttention?: Float32Array;
   /** Key projection of that layer (with bias, unscaled), mean over heads [patches, headDim]. */
   readonly keys?: Matrix;
+  /**
+   * Cosine similarity of the patches' features [patches, patches], where the engine has a faster way to it than the
+   * hook (a matrix product on the device). A hook that needs it and does not find it computes it.
+   */
+  readonly similarity?: Matrix;
   /** Mean colour per patch, 0..1 [patches, 3], and more pixel statistics for screenshot methods. */
   readonly pixels: PatchPixels;
   /** Hidden states of the question's text tokens (decoder input embeddings) [tokens, textDim]. */
@@ -79,6 +91,8 @@ export interface EmbeddingsInput {
   readonly raster: Int32Array;
   /** Importance scores that an earlier place produced, aligned with the tokens: CLS attention or received attention. */
   readonly importance?: Float32Array;
+  /** Cosine similarity of the tokens [tokens, tokens], as in {@link VisionInput.similarity}. */
+  readonly similarity?: Matrix;
   readonly pixels: PatchPixels;
   readonly questionEmbeddings: Matrix;
   readonly signal?: AbortSignal;
@@ -120,6 +134,12 @@ export interface StepInput {
   readonly importance: Float32Array;
 }
 
+/** Before the vision tower: how large the content of the model's square may be. */
+export interface PixelsInput {
+  /** The tower's own raster. */
+  readonly grid: Grid;
+}
+
 export interface ModelShape {
   readonly layers: number;
   readonly hasClassToken: boolean;
@@ -129,8 +149,15 @@ export interface ModelShape {
 export interface Reduction {
   /** Registry id. */
   readonly id: string;
-  /** Canonical spec: id and every parameter that differs from its default. */
+  /** Canonical spec: id, every number and budget, and the choices that differ from their defaults. */
   readonly spec: string;
+
+  /**
+   * The raster that the image's content is to fill: the engine shrinks what would have filled the whole model square to
+   * this many patches (times the patch size) and pastes it into the top left corner; the rest is the padding colour.
+   * Dropping the patches outside is `atVision`'s part. Undefined leaves the image as it is.
+   */
+  atPixels?(input: PixelsInput): Grid | undefined;
 
   /** Which extra outputs of the vision tower `atVision` needs. */
   readonly visionNeeds?: {
@@ -151,38 +178,17 @@ export interface Reduction {
   atStep?(input: StepInput): Uint32Array | undefined;
 }
 
-/** Everything the command line, the settings, the token view and docs/methods.md say about a method. */
-export interface ReductionDescription {
-  readonly id: string;
-  readonly name: string;
-  readonly summary: string;
-  readonly paper?: string;
-  /** Places it acts at, for the documentation. */
-  readonly places: readonly ('vision' | 'embeddings' | 'layer' | 'step')[];
-  readonly needs: readonly ('class-token' | 'heads')[];
-  readonly control: boolean;
-  readonly parameters: readonly ReductionParameter[];
-}
+export type ReductionPlace = 'pixels' | 'vision' | 'embeddings' | 'layer' | 'step';
 
-export type ReductionParameter =
-  | {
-      readonly name: string;
-      readonly type: 'integer' | 'number';
-      readonly minimum: number;
-      readonly maximum: number;
-      readonly default: number | undefined;
-      readonly description: string;
-    }
-  | {
-      readonly name: string;
-      readonly type: 'choice';
-      readonly choices: readonly string[];
-      readonly default: string;
-      readonly description: string;
-    };
+/** How many tokens may stay: a number of tokens, or a fraction (0 < fraction <= 1) of what the parameter refers to. */
+export type Budget =
+  | { readonly kind: 'tokens'; readonly tokens: number }
+  | { readonly kind: 'fraction'; readonly fraction: number };
+
+export type { ReductionDescription, ReductionParameter } from '../../protocol';
 
 export interface ReductionMethod {
   readonly description: ReductionDescription;
   /** @param values parameters parsed and range-checked, defaults filled in. */
-  create(values: Readonly<Record<string, number | string>>): Reduction;
+  create(values: ParameterValues): Reduction;
 }
