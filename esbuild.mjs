@@ -1,9 +1,10 @@
-// Bundles the programs of the extension into dist/. `node esbuild.mjs [--watch] [--production]`
+// Bundles the programs of the extension into dist/. `node esbuild.mjs [--watch] [--production] [--outdir=D] [--metafile=F]`
 import { build, context } from 'esbuild';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 
 const watch = process.argv.includes('--watch');
 const production = process.argv.includes('--production');
+const option = (name) => process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
 
 /** Native modules stay outside the bundles: they are loaded from node_modules (or dist/node_modules in a VSIX). */
 const external = ['vscode', 'onnxruntime-node', 'sharp'];
@@ -37,7 +38,7 @@ const programs = [
     loader: { '.svg': 'text', '.css': 'text' },
     logLevel: 'warning',
   },
-].map((program) => ({ ...program, outdir: 'dist' }));
+].map((program) => ({ ...program, outdir: option('outdir') ?? 'dist' }));
 
 // Absent entries are skipped while the project grows; a missing one fails where it is used.
 const present = programs.filter((program) => Object.values(program.entryPoints).every((file) => existsSync(file)));
@@ -45,5 +46,8 @@ const present = programs.filter((program) => Object.values(program.entryPoints).
 if (watch) {
   for (const program of present) await (await context(program)).watch();
 } else {
-  await Promise.all(present.map((program) => build(program)));
+  const results = await Promise.all(present.map((program) => build({ ...program, metafile: true })));
+  // Which packages went into the bundles: what the notices of a VSIX must name.
+  const metafile = option('metafile');
+  if (metafile) writeFileSync(metafile, JSON.stringify(results.flatMap((result) => Object.keys(result.metafile.inputs))));
 }
