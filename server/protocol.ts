@@ -262,15 +262,13 @@ export interface Settings {
   /** Reduction spec such as `visionzip:keep=64+fastv:layer=2,keep=0.5`; `none` = no reduction. Key `fovea.reduction`. */
   reduction: string;
   /** How a picture that is not square becomes one, for models without tiles. Key `fovea.fit`. */
-  fit: 'auto' | 'pad' | 'crop';
+  fit: 'pad' | 'crop';
   /** Longest answer, in tokens. Key `fovea.maxTokens`. */
   maxTokens: number;
   /** Minutes without a question after which the model leaves memory; 0 = never. Key `fovea.idleUnloadMinutes`. */
   idleUnloadMinutes: number;
   hover: {
-    /** Key `fovea.hover.enabled`. */
-    enabled: boolean;
-    /** Key `fovea.hover.explain`. */
+    /** Key `fovea.hover.explain`. `off`: facts and picture only. */
     explain: 'onDemand' | 'onHover' | 'off';
   };
   cache: {
@@ -280,8 +278,6 @@ export interface Settings {
   image: {
     /** Largest picture that is decoded, in megapixels (10^6 pixels, all frames). Key `fovea.image.maxMegapixels`. */
     maxMegapixels: number;
-    /** Largest image file that is read, in megabytes (10^6 bytes). Key `fovea.image.maxSizeMB`. */
-    maxSizeMB: number;
   };
 }
 
@@ -292,12 +288,12 @@ export const DEFAULT_SETTINGS: Settings = {
   model: '',
   device: 'auto',
   reduction: 'none',
-  fit: 'auto',
+  fit: 'pad',
   maxTokens: 256,
   idleUnloadMinutes: 10,
-  hover: { enabled: true, explain: 'onDemand' },
+  hover: { explain: 'onDemand' },
   cache: { maxSizeMB: 200 },
-  image: { maxMegapixels: 50, maxSizeMB: 64 },
+  image: { maxMegapixels: 50 },
 };
 
 /** The question that "Explain this image" asks. */
@@ -370,7 +366,7 @@ export namespace AskRequest {
     /** Absent: the setting. */
     reduction?: string;
     /** Absent: the setting. */
-    fit?: 'auto' | 'pad' | 'crop';
+    fit?: 'pad' | 'crop';
     sampling?: SamplingOptions;
     /** True runs the model even when the answer is cached (and replaces it). */
     fresh?: boolean;
@@ -472,14 +468,25 @@ export interface ReductionDescription {
   readonly summary: string;
   readonly paper?: string;
   /** Places it acts at, for the documentation. */
-  readonly places: readonly ('vision' | 'embeddings' | 'layer' | 'step')[];
+  readonly places: readonly ReductionPlace[];
   readonly needs: readonly ('class-token' | 'heads')[];
   /** A control: it shows what is left without a method's cleverness. */
   readonly control: boolean;
   readonly parameters: readonly ReductionParameter[];
 }
 
+export type ReductionPlace = 'pixels' | 'vision' | 'embeddings' | 'layer' | 'step';
+
 export type ReductionParameter =
+  | {
+      readonly name: string;
+      /** A number of tokens, or a fraction of them: `64`, `0.5`, `50%`, `all`. */
+      readonly type: 'budget';
+      readonly minimum: 0 | 1;
+      /** In the syntax of a spec. */
+      readonly default: string;
+      readonly description: string;
+    }
   | {
       readonly name: string;
       readonly type: 'integer' | 'number';
@@ -583,9 +590,9 @@ export namespace WorkspaceTrustNotification {
  */
 export const HoverCommand = {
   /** Argument: {@link HoverCommandArgument}. Asks {@link EXPLAIN_QUESTION} and shows the answer in the token view. */
-  explain: 'fovea.explainImage',
+  explain: 'fovea.explain',
   /** Argument: {@link HoverCommandArgument}. Asks the user for a question first. */
-  ask: 'fovea.askAboutImage',
+  ask: 'fovea.ask',
   /** No argument. Offered when inference is stopped. */
   restart: 'fovea.restartInference',
 } as const;

@@ -27,8 +27,8 @@ export interface Selection {
    * The tokens that go on, in the order in which they go on. Text is untouched by construction.
    * - `kept`: unchanged.
    * - `merged`: sum of weights[i] * token[sources[i]]; `target` is the source under whose id it goes on.
-   * - `context`: a new token computed from all of them (LLaMA-VID); `vector` is in the space that the hook's output
-   *   lives in, `weights` [received] tell how much each token contributed (for the view).
+   * - `context`: a new token computed from all of them (LLaMA-VID). `vector` [textDim] is already in the decoder's
+   *   embedding space and does not pass the projector; `weights` [received] tell how much each token contributed.
    */
   readonly tokens: readonly SelectedToken[];
   /** What the method ranked by, aligned with the received tokens. */
@@ -178,14 +178,15 @@ export interface Reduction {
   atStep?(input: StepInput): Uint32Array | undefined;
 }
 
-export type ReductionPlace = 'pixels' | 'vision' | 'embeddings' | 'layer' | 'step';
-
 /** How many tokens may stay: a number of tokens, or a fraction (0 < fraction <= 1) of what the parameter refers to. */
 export type Budget =
   | { readonly kind: 'tokens'; readonly tokens: number }
   | { readonly kind: 'fraction'; readonly fraction: number };
 
-export type { ReductionDescription, ReductionParameter } from '../../protocol';
+export type { ReductionDescription, ReductionParameter, ReductionPlace } from '../../protocol';
+
+/** Parameter name -> value, range-checked, defaults filled in. */
+export type ParameterValues = Readonly<Record<string, number | string | Budget>>;
 
 export interface ReductionMethod {
   readonly description: ReductionDescription;
