@@ -604,3 +604,100 @@ export interface HoverCommandArgument {
 /** One or more links to our commands, separated by ` | `, and nothing else. */
 export const HOVER_COMMAND_PART =
   /^\[[A-Za-z ]+\]\(command:fovea\.[A-Za-z]+(?:\?[\w%.~!*'-]*)?\)(?: \| \[[A-Za-z ]+\]\(command:fovea\.[A-Za-z]+(?:\?[\w%.~!*'-]*)?\))*$/;
+
+// ---------------------------------------------------------------------------------------------- token view
+
+/**
+ * The messages between the extension host and the token view (a webview). Each side validates what it receives and
+ * ignores, with a log line, what it does not understand (`server/traceView/messages.ts`).
+ *
+ * A run is one question; its number is given by the extension host and never used twice in one window. The order of a
+ * run's messages is `asked`, any `progress` and `answerPart`, then exactly one of `answered` and `failed`. A token view
+ * that becomes visible again posts `ready` and is told the present state by the same messages.
+ */
+
+/** A picture as the token view shows it. */
+export interface TokenViewPicture {
+  /** What the user calls it: a path relative to the workspace, or "Clipboard". */
+  name: string;
+  /**
+   * `data:image/(png|jpeg|webp|gif|avif);base64,...`, rotated upright. May be smaller than the source: it is stretched to
+   * {@link ImageLayout.width} x {@link ImageLayout.height}.
+   */
+  dataUrl: string;
+  /** Source size in pixels, where it is known before an answer's trace tells it. */
+  width?: number;
+  height?: number;
+}
+
+/** Something that the user should know about an answer, with at most one way to act on it. */
+export interface TokenViewWarning {
+  message: string;
+  /** One click: ask the same question with this reduction. */
+  askAgain?: { title: string; reduction: string };
+}
+
+/** What the error panel's button does. Everything else that an error advises stays text. */
+export type TokenViewAction = 'chooseModel' | 'restartInference' | 'showLog' | 'openSettings' | 'pickImage';
+
+/** One question as the token view shows it before and after it is answered. */
+export interface TokenViewQuestion {
+  pictures: TokenViewPicture[];
+  question: string;
+  /** The reduction spec that was asked for. */
+  reduction: string;
+  fit: 'pad' | 'crop';
+}
+
+/** A finished question: what exports are made of, and what the standalone page carries. */
+export interface TokenViewAnswer extends TokenViewQuestion {
+  result: AnswerResult;
+  warning?: TokenViewWarning;
+  /** True when the answer came from the answer cache, so its times are those of an earlier run. */
+  cached?: boolean;
+}
+
+/** Extension host -> token view. */
+export type ToTokenView =
+  /** What the ask-again form offers; sent after `ready` and whenever settings or the model change. */
+  | {
+      type: 'setup';
+      methods: ReductionDescription[];
+      reduction: string;
+      fit: 'pad' | 'crop';
+      model?: string;
+      device?: string;
+    }
+  /** An image was chosen and nothing asked yet. */
+  | { type: 'picture'; pictures: TokenViewPicture[]; question?: string }
+  /** A question was accepted (from the view, the palette or a hover). */
+  | ({ type: 'asked'; run: number } & TokenViewQuestion)
+  /** Loading the model, reading the image, waiting in the queue... `fraction` is 0..1 where it is known. */
+  | { type: 'progress'; run: number; message: string; fraction?: number }
+  /** A piece of the answer, appended to what came before. */
+  | { type: 'answerPart'; run: number; text: string }
+  | { type: 'answered'; run: number; result: AnswerResult; warning?: TokenViewWarning; cached?: boolean }
+  /** `error.kind` `cancelled` is shown as cancelled, not as a failure. */
+  | { type: 'failed'; run: number; error: ErrorData; action?: { title: string; action: TokenViewAction } };
+
+/** Token view -> extension host. */
+export type FromTokenView =
+  /** The view can receive. `restored`: it shows a state of its own from before a reload and needs `setup` only. */
+  | { type: 'ready'; restored: boolean }
+  /** Ask about the pictures that the view shows. */
+  | { type: 'ask'; question: string; reduction: string; fit: 'pad' | 'crop' }
+  | { type: 'cancel'; run: number }
+  /** Let the user choose an image of the workspace. */
+  | { type: 'pickImage' }
+  /** The user pasted or dropped an image. */
+  | { type: 'image'; name: string; dataUrl: string }
+  /** The user dropped files of the workspace: their URIs, untrusted. */
+  | { type: 'dropped'; uris: string[] }
+  | { type: 'action'; action: TokenViewAction }
+  /** Save an export where the user says. `png` carries the picture (`data:image/png;base64,...`), the others the shown answer. */
+  | { type: 'export'; format: 'png'; name: string; dataUrl: string }
+  | { type: 'export'; format: 'json' | 'html'; name: string; answer: TokenViewAnswer }
+  /** The view may not write to the clipboard itself everywhere. */
+  | { type: 'copyText'; text: string }
+  /** A message for the log channel, e.g. a malformed message that was ignored. */
+  | { type: 'log'; message: string };
