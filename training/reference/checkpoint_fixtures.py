@@ -1,0 +1,87 @@
+"""test/fixtures/checkpoints: for every configuration a checkpoint folder and what transformers computes from it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+from PIL import Image
+
+from . import files, images, transformers_run
+from .checkpoints import image_tokens, write_checkpoint
+from .configurations import CONFIGURATIONS, Configuration
+
+FOLDER = "checkpoints"
+
+# A test compares ids after 32 greedy steps; the engine may differ by 2e-4 of the logits' scale (about 10), so a
+# margin of this size cannot be lost to rounding.
+SMALLEST_MARGIN = 0.04
+FEWEST_DISTINCT_TOKENS = 14
+
+
+def source_images(configuration: Configuration) -> list[Image.Image]:
+    return [
+        images.screenshot(width, height, configuration.image_seed + index)
+        for index, (width, height) in enumerate(configuration.images)
+    ]
+
+
+def is_lively(facts: dict) -> bool:
+    return (
+        facts["greedyMargin"] >= SMALLEST_MARGIN
+        and facts["distinctAnswerTokens"] >= FEWEST_DISTINCT_TOKENS
+        and len(facts["answerIds"]) == transformers_run.ANSWER_TOKENS
+        and 0.3 < facts["attentionEntropy"] < 0.9
+    )
+
+
+def find_seed(configuration: Configuration) -> int:
+    for seed in range(1, 200):
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / configuration.name
+            write_checkpoint(configuration, folder, seed)
+            run = transformers_run.run(folder, source_images(configuration), configuration.question, configuration.system)
+        if is_lively(run.facts):
+            return seed
+    raise RuntimeError(f"{configuration.name}: no seed below 200 is lively enough")
+
+
+def make_one(configuration: Configuration, root: Path) -> None:
+    folder = root / FOLDER / configuration.name
+    write_checkpoint(configuration, folder, configuration.seed)
+    sources = source_images(configuration)
+    run = transformers_run.run(folder, sources, configuration.question, configuration.system)
+    if not is_lively(run.facts):
+        raise RuntimeError(f"{configuration.name}: seed {configuration.seed} is degenerate; run --find-seeds")
+    reference = folder / "reference"
+    reference.mkdir(exist_ok=True)
+    for index, image in enumerate(sources):
+        image.save(reference / f"image-{index}.png", optimize=True)
+    files.write_tensors(reference / "tensors.safetensors", run.tensors)
+    files.write_json(
+        reference / "fixture.json",
+        {
+            "name": configuration.name,
+            "note": configuration.note,
+            "madeWith": {"transformers": transformers.__version__, "torch": torch.__version__, "attention": "eager", "dtype": "float32"},
+            "weights": {"seed": configuration.seed, "dtype": configuration.dtype, "names": configuration.names, "shards": configuration.shards},
+            "images": [
+                {"file": f"image-{index}.png", "width": width, "height": height, "seed": configuration.image_seed + index}
+                for index, (width, height) in enumerate(configuration.images)
+            ],
+            "imageTokensPerImage": image_tokens(configuration),
+            "question": configuration.question,
+            "system": configuration.system,
+            **run.facts,
+            "tensors": {
+                name: {"shape": list(tensor.shape), "meaning": run.shapes[name]} for name, tensor in sorted(run.tensors.items())
+            },
+        },
+    )
+
+
+def make(root: Path) -> None:
+    for configuration in CONFIGURATIONS:
+        make_one(configuration, root)

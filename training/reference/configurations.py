@@ -1,0 +1,262 @@
+"""The tiny LLaVA configurations. Together they cover what a checkpoint folder may look like; each is small enough to commit.
+
+A configuration's `vision`, `text` and `llava` dictionaries are written to config.json as they stand, so that what is
+left out there is what the reader of the checkpoint has to fill in from the model classes' defaults.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+HUB = "hub"  # language_model.model.layers.*, vision_tower.vision_model.*: the files on the hub
+V452 = "4.52"  # model.language_model.layers.*, model.vision_tower.vision_model.*: names in memory since 4.52
+V5 = "5"  # as 4.52 but without the inner vision_model
+
+FEATURES_IN_TOKENIZER_CONFIG = "tokenizer_config"  # preprocessor_config.json + template in tokenizer_config.json
+FEATURES_IN_TEMPLATE_JSON = "chat_template.json"  # preprocessor_config.json + chat_template.json
+FEATURES_NESTED = "processor_config"  # processor_config.json with the image processor inside + chat_template.jinja
+
+
+@dataclass(frozen=True)
+class Configuration:
+    name: str
+    note: str
+    # Weights are drawn from this seed. It was searched (`make --find-seeds`) so that greedy decoding has clear margins.
+    seed: int
+    vision: dict
+    text: dict
+    llava: dict
+    tokenizer: str  # 'byte' | 'qwen' | 'sentencepiece'
+    template: str  # 'vicuna' | 'chatml' | 'mistral'
+    names: str
+    processor_files: str
+    question: str
+    images: list[tuple[int, int]]  # width, height of every source image
+    system: str | None = None
+    dtype: str = "float32"
+    shards: int = 1
+    image_seed: int = 1
+    # Values that HF's processors need beside config.json.
+    additional_image_tokens: int = field(default=0)
+
+
+CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "image_size": 48,
+    "patch_size": 8,
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "num_channels": 3,
+    "projection_dim": 32,
+}
+SIGLIP = {
+    "model_type": "siglip_vision_model",
+    "hidden_size": 32,
+    "intermediate_size": 56,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 56,
+    "patch_size": 8,
+    "hidden_act": "gelu_pytorch_tanh",
+    "layer_norm_eps": 1e-6,
+    "num_channels": 3,
+    "vision_use_head": False,
+}
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "max_position_embeddings": 512,
+    "rope_theta": 10000.0,
+}
+QWEN2 = {
+    "model_type": "qwen2",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 1024,
+}
+
+
+def without(source: dict, *names: str) -> dict:
+    return {key: value for key, value in source.items() if key not in names}
+
+
+CONFIGURATIONS = [
+    Configuration(
+        name="clip-llama",
+        note="The shape of llava-1.5: CLIP, layer -2 without CLS, Llama, a SentencePiece-style tokenizer with byte fallback.",
+        seed=6,
+        vision=CLIP,
+        text=LLAMA,
+        llava={"vision_feature_layer": -2, "vision_feature_select_strategy": "default", "projector_hidden_act": "gelu"},
+        tokenizer="sentencepiece",
+        template="vicuna",
+        names=HUB,
+        processor_files=FEATURES_IN_TOKENIZER_CONFIG,
+        question="What is in the picture?",
+        images=[(67, 41)],
+        additional_image_tokens=1,
+    ),
+    Configuration(
+        name="siglip-qwen2",
+        note="The shape of llava-interleave-qwen: SigLIP, last layer in full, Qwen2 with grouped queries and a tied head.",
+        seed=10,
+        vision=SIGLIP,
+        text=QWEN2 | {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "tie_word_embeddings": True},
+        llava={
+            "vision_feature_layer": -1,
+            "vision_feature_select_strategy": "full",
+            "projector_hidden_act": "gelu",
+            "tie_word_embeddings": True,
+        },
+        tokenizer="qwen",
+        template="chatml",
+        names=V5,
+        processor_files=FEATURES_NESTED,
+        question="Which window is open?",
+        images=[(53, 95)],
+    ),
+    Configuration(
+        name="clip-mistral-layers-sharded",
+        note="Two feature layers joined, projector without bias, Mistral, sharded file with an index, template in chat_template.json.",
+        seed=2,
+        vision=CLIP | {"num_hidden_layers": 5, "hidden_size": 24, "hidden_act": "gelu"},
+        text=LLAMA
+        | {"model_type": "mistral", "num_key_value_heads": 2, "num_hidden_layers": 3, "sliding_window": 4096, "rope_theta": 1000000.0},
+        llava={
+            "vision_feature_layer": [-2, -4],
+            "vision_feature_select_strategy": "default",
+            "projector_hidden_act": "gelu",
+            "multimodal_projector_bias": False,
+        },
+        tokenizer="byte",
+        template="mistral",
+        names=V452,
+        processor_files=FEATURES_IN_TEMPLATE_JSON,
+        question="Read the title aloud.",
+        images=[(31, 77)],
+        shards=3,
+        additional_image_tokens=1,
+    ),
+    Configuration(
+        name="clip-qwen2-two-images",
+        note="Two images in one message, CLS kept among the image tokens (full), last layer, a system message, untied head.",
+        seed=6,
+        vision=CLIP | {"image_size": 40, "num_hidden_layers": 3},
+        text=QWEN2 | {"rope_theta": 10000.0, "tie_word_embeddings": False, "num_key_value_heads": 1},
+        llava={"vision_feature_layer": -1, "vision_feature_select_strategy": "full", "projector_hidden_act": "gelu"},
+        tokenizer="qwen",
+        template="chatml",
+        names=HUB,
+        processor_files=FEATURES_IN_TOKENIZER_CONFIG,
+        question="What changed between them?",
+        system="Answer in one short line.",
+        images=[(90, 33), (29, 61)],
+        additional_image_tokens=1,
+    ),
+    Configuration(
+        name="siglip-llama-bias-linear",
+        note=(
+            "Attention and MLP biases, linear rotary scaling in the old spelling, head_dim larger than hidden/heads, an image size"
+            " that is no multiple of the patch, a pooling head that LLaVA must not use."
+        ),
+        seed=2,
+        vision=SIGLIP | {"image_size": 52, "num_attention_heads": 4, "vision_use_head": True},
+        text=LLAMA
+        | {
+            "attention_bias": True,
+            "mlp_bias": True,
+            "head_dim": 12,
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 3,
+            "rope_scaling": {"type": "linear", "factor": 2.5},
+        },
+        llava={"vision_feature_layer": -2, "vision_feature_select_strategy": "full", "projector_hidden_act": "gelu"},
+        tokenizer="byte",
+        template="vicuna",
+        names=V452,
+        processor_files=FEATURES_NESTED,
+        question="How many buttons are there?",
+        images=[(200, 31)],
+    ),
+    Configuration(
+        name="clip-llama-llama3-bfloat16",
+        note="bfloat16, sharded, rotary scaling of Llama 3; the reference runs the same weights widened to float32.",
+        seed=7,
+        vision=CLIP | {"num_hidden_layers": 3, "patch_size": 6, "image_size": 42},
+        text=without(LLAMA, "rope_theta")
+        | {
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 6,
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 500000.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 64,
+            },
+        },
+        llava={"vision_feature_layer": -2, "vision_feature_select_strategy": "default", "projector_hidden_act": "gelu"},
+        tokenizer="byte",
+        template="vicuna",
+        names=V5,
+        processor_files=FEATURES_NESTED,
+        question="Is the theme light or dark?",
+        images=[(58, 57)],
+        dtype="bfloat16",
+        shards=2,
+        additional_image_tokens=1,
+    ),
+    Configuration(
+        name="siglip-qwen2-float16",
+        note="float16, a feature layer counted from the front, untied head with its own weights.",
+        seed=7,
+        vision=SIGLIP | {"num_hidden_layers": 4, "hidden_size": 36, "num_attention_heads": 3},
+        text=QWEN2 | {"num_attention_heads": 6, "num_key_value_heads": 3, "hidden_size": 48, "rope_theta": 1000000.0},
+        llava={"vision_feature_layer": 2, "vision_feature_select_strategy": "full", "projector_hidden_act": "gelu"},
+        tokenizer="qwen",
+        template="chatml",
+        names=HUB,
+        processor_files=FEATURES_IN_TEMPLATE_JSON,
+        question="Where is the cursor?",
+        images=[(49, 49)],
+        dtype="float16",
+    ),
+    Configuration(
+        name="clip-llama-defaults",
+        note="Whatever may be left out of config.json is left out: 32 text heads, 12 vision heads, epsilons, theta, feature layer...",
+        seed=6,
+        vision={
+            "model_type": "clip_vision_model",
+            "hidden_size": 24,
+            "intermediate_size": 48,
+            "num_hidden_layers": 3,
+            "image_size": 32,
+            "patch_size": 8,
+        },
+        text={"model_type": "llama", "hidden_size": 64, "intermediate_size": 24, "num_hidden_layers": 2},
+        llava={},
+        tokenizer="byte",
+        template="vicuna",
+        names=HUB,
+        processor_files=FEATURES_IN_TOKENIZER_CONFIG,
+        question="Describe it.",
+        images=[(35, 80)],
+        additional_image_tokens=1,
+    ),
+]

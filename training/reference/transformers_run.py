@@ -1,0 +1,159 @@
+"""Runs transformers on a checkpoint folder in float32 and collects what the engine's tests compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+ANSWER_TOKENS = 32
+# Decode steps whose attention is stored; step s is the pass that reads answer token s-1 and predicts answer token s.
+ATTENTION_STEPS = (1, 8, 31)
+
+
+@dataclass
+class Run:
+    tensors: dict[str, torch.Tensor]
+    shapes: dict[str, str]
+    facts: dict
+
+
+def load(folder: Path):
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    model, report = LlavaForConditionalGeneration.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
+    )
+    for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report[problem]:
+            raise RuntimeError(f"{folder.name}: {problem}: {report[problem]}")
+    processor = AutoProcessor.from_pretrained(folder, backend="pil")
+    return model.eval(), processor
+
+
+def messages(images: int, question: str, system: str | None) -> list[dict]:
+    content = [{"type": "image"}] * images + [{"type": "text", "text": question}]
+    user = [{"role": "user", "content": content}]
+    return user if system is None else [{"role": "system", "content": [{"type": "text", "text": system}]}, *user]
+
+
+def prompt(processor, images: list[Image.Image], question: str, system: str | None):
+    """The chat template's text, the ids of the expanded prompt and the pixels, the way a user of transformers gets them."""
+    conversation = messages(len(images), question, system)
+    # Where the template lives in tokenizer_config.json, transformers 5 finds it on the tokenizer only.
+    template = processor.chat_template or processor.tokenizer.chat_template
+    text = processor.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True, tokenize=False)
+    begin = processor.tokenizer.bos_token
+    writes_begin = begin is not None and text.startswith(begin)
+    inputs = processor(images=images, text=text, return_tensors="pt", add_special_tokens=not writes_begin)
+    return conversation, text, inputs
+
+
+@torch.no_grad()
+def vision(model, pixel_values: torch.Tensor) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tower outputs of the selected layer(s); hidden state index i is what encoder layer i-1 put out."""
+    config, tower = model.config, model.model.vision_tower
+    layers = tower.encoder.layers
+    keys: dict[int, torch.Tensor] = {}
+    hooks = [
+        layer.self_attn.k_proj.register_forward_hook(lambda _module, _inputs, output, index=index: keys.__setitem__(index, output))
+        for index, layer in enumerate(layers)
+    ]
+    outputs = tower(pixel_values, output_hidden_states=True, output_attentions=True, return_dict=True)
+    for hook in hooks:
+        hook.remove()
+    selected = config.vision_feature_layer if isinstance(config.vision_feature_layer, list) else [config.vision_feature_layer]
+    has_class = config.vision_config.model_type == "clip_vision_model"
+    features = torch.cat([outputs.hidden_states[index] for index in selected], dim=-1)
+    if config.vision_feature_select_strategy == "default":
+        features = features[:, 1:]
+    indices = [index % len(outputs.hidden_states) - 1 for index in selected]
+    tensors = {
+        "pixel_values": pixel_values,
+        "vision_features": features,
+        "projected": model.model.multi_modal_projector(features),
+        "vision_keys": torch.stack([keys[index] for index in indices]),
+    }
+    shapes = {
+        "pixel_values": "[images, 3, height, width]",
+        "vision_features": "[images, tokens, visionHidden * feature layers], after the select strategy",
+        "projected": "[images, tokens, textHidden]",
+        "vision_keys": "[feature layers, images, positions, visionHidden]: key projection with bias, heads side by side; CLIP: position 0 is CLS",
+    }
+    attention = torch.stack([outputs.attentions[index] for index in indices])
+    if has_class:
+        tensors["class_attention"] = attention[:, :, :, 0]
+        shapes["class_attention"] = "[feature layers, images, heads, positions]: softmax row of the CLS query, its own column first"
+    tensors["received_attention"] = attention.mean(dim=(2, 3))
+    shapes["received_attention"] = "[feature layers, images, positions]: mean over heads and over all queries (a patch's own included)"
+    return tensors, shapes
+
+
+@torch.no_grad()
+def run(folder: Path, images: list[Image.Image], question: str, system: str | None) -> Run:
+    model, processor = load(folder)
+    conversation, text, inputs = prompt(processor, images, question, system)
+    ids = inputs["input_ids"]
+    tensors, shapes = vision(model, inputs["pixel_values"])
+
+    prefill = model(**inputs, output_attentions=True)
+    attention = torch.stack(prefill.attentions)[:, 0]  # [layers, heads, queries, keys]
+    generated = model.generate(
+        **inputs,
+        do_sample=False,
+        max_new_tokens=ANSWER_TOKENS,
+        output_attentions=True,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    answer = generated.sequences[0, ids.shape[1] :].tolist()
+    steps = torch.stack(generated.logits)[:, 0]
+    tensors |= {
+        "prompt_ids": ids[0].to(torch.int32),
+        "prompt_logits": prefill.logits[0],
+        "answer_ids": torch.tensor(answer, dtype=torch.int32),
+        "answer_logits": steps,
+        "attention_last_query": attention[:, :, -1].mean(dim=1),
+        "attention_column_sum": attention.mean(dim=1).sum(dim=1),
+    }
+    shapes |= {
+        "prompt_ids": "[prompt]: every image's placeholder already repeated once per image token",
+        "prompt_logits": "[prompt, vocabulary]",
+        "answer_ids": "[answer]: greedy",
+        "answer_logits": "[answer, vocabulary]: row s is what answer token s was picked from",
+        "attention_last_query": "[layers, prompt]: prefill, row of the last position, mean over heads",
+        "attention_column_sum": "[layers, prompt]: prefill, attention received summed over all queries, mean over heads",
+    }
+    for step in ATTENTION_STEPS:
+        if step < len(answer):
+            name = f"attention_step_{step}"
+            tensors[name] = torch.stack(generated.attentions[step])[:, 0, :, -1]
+            shapes[name] = f"[layers, heads, prompt + {step}]: the row of the pass that predicts answer token {step}"
+    return Run(
+        {name: tensor.detach().contiguous() for name, tensor in tensors.items()},
+        shapes,
+        {
+            "messages": conversation,
+            "promptText": text,
+            "answerText": processor.tokenizer.decode(answer, skip_special_tokens=True),
+            "promptIds": ids[0].tolist(),
+            "answerIds": answer,
+            **liveliness(steps, attention),
+        },
+    )
+
+
+def liveliness(steps: torch.Tensor, attention: torch.Tensor) -> dict:
+    """How far the run is from degenerate: clear greedy choices, several tokens, attention neither flat nor one-hot."""
+    top = steps.topk(2, dim=-1).values
+    last = attention[:, :, -1].clamp_min(1e-12)
+    entropy = -(last * last.log()).sum(-1) / np.log(last.shape[-1])
+    return {
+        "greedyMargin": round(float((top[:, 0] - top[:, 1]).min()), 4),
+        "logitScale": round(float(steps.abs().max()), 4),
+        "distinctAnswerTokens": int(steps.argmax(-1).unique().numel()),
+        "attentionEntropy": round(float(entropy.mean()), 4),
+    }
