@@ -307,7 +307,9 @@ export type ImageSource =
    */
   | { uri: string; outsideWorkspace?: boolean }
   /** The encoded file itself in base64 (clipboard, drop), with a name for people. */
-  | { base64: string; name: string };
+  | { base64: string; name: string }
+  /** The image that an open document mentions there ({@link ImageReferenceAtRequest} says which): hovers over long `data:` URIs. */
+  | { mention: { textDocument: { uri: string }; position: TextPosition } };
 
 /** What the header of an image file says, without decoding its pixels. */
 export interface ImageFacts {
@@ -465,9 +467,13 @@ export namespace ReductionsRequest {
 export interface ReductionDescription {
   readonly id: string;
   readonly name: string;
+  /** One line. */
   readonly summary: string;
+  /** What it keeps and what becomes of the rest, in plain words. */
+  readonly details: string;
+  /** Title and arXiv number or venue. */
   readonly paper?: string;
-  /** Places it acts at, for the documentation. */
+  /** Places it acts at, in the order of the way of one question. */
   readonly places: readonly ReductionPlace[];
   readonly needs: readonly ('class-token' | 'heads')[];
   /** A control: it shows what is left without a method's cleverness. */
