@@ -28,7 +28,13 @@ export class FoveaError extends Error {
   }
 
   toData(): ErrorData {
-    return { code: this.code, kind: this.kind, message: this.message, why: this.why, nextStep: this.nextStep };
+    return {
+      code: this.code,
+      kind: this.kind,
+      message: this.message,
+      why: this.why,
+      nextStep: this.nextStep,
+    };
   }
 }
 

@@ -1,0 +1,425 @@
+import type { TokenId, TraceStage } from '../protocol';
+import type { TextConfig } from './checkpoint/config';
+import { InputError, throwIfCancelled } from './errors';
+import type { DecoderGraph } from './graph/decoder';
+import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
+import type { GraphSessions } from './runtime/graphSessions';
+import {
+  INSTRUCTION_ROW,
+  KeyValueCache,
+  OUTPUT_ROW,
+  type RowLabel,
+  SYSTEM_ROW,
+} from './runtime/keyValueCache';
+import { rotaryTable } from './runtime/rotary';
+import { floats, floatTensor, idTensor, type Tensors } from './runtime/session';
+import { recordStage } from './trace';
+
+/** The rows that enter the decoder at prefill. */
+export interface Prompt {
+  /** [rows, textDim] */
+  readonly hidden: Matrix;
+  /** Index among the image tokens, or the kind of text. */
+  readonly labels: readonly RowLabel[];
+  /** Ids of the image tokens, aligned with the labels >= 0. */
+  readonly imageTokens: readonly TokenId[];
+  /** Raster index of every image token in its grid, or -1. */
+  readonly raster: Int32Array;
+}
+
+/** What one forward pass left: logits of the next token, and where the last position looked. */
+export interface DecoderOutput {
+  readonly logits: Float32Array;
+  /** Mean over heads and over the layers that hold the token [image tokens that entered]; 0 where dropped everywhere. */
+  readonly imageAttention: Float32Array;
+}
+
+/** One layer's attention row of the position that predicts answer token `step` (0 = the first). */
+export interface AttentionRow {
+  readonly step: number;
+  readonly layer: number;
+  /** Mean over heads [rows]. */
+  readonly attention: Float32Array;
+  /** What every row is; aligned with `attention`. */
+  readonly labels: readonly RowLabel[];
+}
+
+export interface DecodingOptions {
+  readonly text: TextConfig;
+  readonly sessions: GraphSessions;
+  readonly reductions: readonly Reduction[];
+  readonly shape: ModelShape;
+  readonly signal: AbortSignal | undefined;
+  readonly stages: TraceStage[];
+  readonly contextId: TokenId;
+  readonly onSelectionTime: (milliseconds: number) => void;
+  readonly onAttention?: (row: AttentionRow) => void;
+}
+
+/** A cut before `layer`, where reductions look at attention and drop image tokens. */
+interface Boundary {
+  layer: number;
+  score: LayerScore;
+  reductions: Reduction[];
+}
+
+/** The decoder at work on one question: prefill in segments, then one token at a time, over caches that it owns. */
+export class Decoding {
+  readonly cache: KeyValueCache;
+  private readonly boundaries: readonly Boundary[];
+  private readonly byHead: boolean;
+  private nextPosition = 0;
+  private steps = 0;
+  private prompt!: Prompt;
+  /** Running importance of every image token that entered (for atStep). */
+  private importance = new Float32Array(0);
+  /** Head rows of the last forward pass, for atStep. */
+  private lastHeads: HeadRows | undefined;
+
+  constructor(
+    private readonly options: DecodingOptions,
+    capacity: number,
+  ) {
+    const { text, reductions, shape } = options;
+    this.cache = new KeyValueCache(text.numHiddenLayers, text.numKeyValueHeads, text.headDim, capacity);
+    this.boundaries = collectBoundaries(reductions, shape);
+    this.byHead = reductions.some((reduction) => reduction.atStep);
+  }
+
+  /** Image tokens in the cache of the deepest layer. */
+  get imageTokensLeft(): number {
+    const deepest = this.cache.layers[this.cache.layers.length - 1];
+    return deepest.labels.reduce((count, label) => count + (label >= 0 ? 1 : 0), 0);
+  }
+
+  /** Runs the prompt, cut at the boundaries, and fills the caches. `head: 'all'` returns logits of every row left. */
+  async prefill(prompt: Prompt, head: 'last' | 'all' = 'last'): Promise<DecoderOutput> {
+    const { text, sessions, signal } = this.options;
+    this.prompt = prompt;
+    this.nextPosition = prompt.labels.length;
+    this.importance = new Float32Array(prompt.imageTokens.length);
+    const attention = new AttentionMean(prompt.imageTokens.length, this.byHead ? text.numAttentionHeads : 0);
+
+    let hidden = prompt.hidden;
+    let labels = [...prompt.labels];
+    let positions = labels.map((_, index) => index);
+    let from = 0;
+    for (const boundary of [...this.boundaries, undefined]) {
+      throwIfCancelled(signal);
+      const to = boundary?.layer ?? text.numHiddenLayers;
+      const part: DecoderGraph = {
+        from,
+        to,
+        past: false,
+        embed: false,
+        head: boundary ? 'none' : head,
+        attention: this.byHead ? 'heads' : 'mean',
+        ...(boundary && boundary.score !== 'lastQuery' ? { score: boundary.score } : {}),
+      };
+      const session = await sessions.decoder(part);
+      const feeds = {
+        hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]),
+        ...this.rowInputs(positions),
+      };
+      if (boundary?.score === 'textQueries') feeds.textStart = idTensor([instructionStart(labels)]);
+      const output = await session.run(feeds);
+      this.collect(output, from, to, labels, positions, attention);
+      if (!boundary) return this.finish(floats(output.logits), attention);
+
+      const row = boundary.score === 'lastQuery' ? attention.lastRow : floats(output.score);
+      const keep = this.reduceAt(boundary, row, labels);
+      labels = keep.map((index) => labels[index]);
+      positions = keep.map((index) => positions[index]);
+      hidden = gatherRows(floats(output.hidden), keep, text.hiddenSize);
+      from = to;
+    }
+    throw new Error('unreachable: the last segment returns');
+  }
+
+  /** Feeds one answer token and predicts the next. */
+  async step(token: number): Promise<DecoderOutput> {
+    const { text, sessions, signal } = this.options;
+    throwIfCancelled(signal);
+    this.reduceAtStep();
+    const session = await sessions.decoder({
+      from: 0,
+      to: text.numHiddenLayers,
+      past: true,
+      embed: true,
+      head: 'last',
+      attention: this.byHead ? 'heads' : 'mean',
+    });
+    const position = this.nextPosition++;
+    const feeds: Tensors = { ids: idTensor([token]), ...this.rowInputs([position]) };
+    this.cache.layers.forEach((layer, index) => {
+      if (text.slidingWindow !== undefined) layer.hideOutsideWindow(position, text.slidingWindow);
+      const shape = [text.numKeyValueHeads, layer.capacity, text.headDim];
+      feeds[`pastKey.${index}`] = floatTensor(layer.keys, shape);
+      feeds[`pastValue.${index}`] = floatTensor(layer.values, shape);
+      feeds[`bias.${index}`] = floatTensor(layer.bias, [1, layer.capacity]);
+    });
+    const output = await session.run(feeds);
+    this.steps++;
+    const attention = new AttentionMean(
+      this.prompt.imageTokens.length,
+      this.byHead ? text.numAttentionHeads : 0,
+    );
+    this.collect(output, 0, text.numHiddenLayers, [OUTPUT_ROW], [position], attention);
+    return this.finish(floats(output.logits), attention);
+  }
+
+  private rowInputs(positions: readonly number[]): Tensors {
+    const { text } = this.options;
+    const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
+    const shape = [positions.length, text.headDim / 2];
+    return {
+      cos: floatTensor(cos, shape),
+      sin: floatTensor(sin, shape),
+      positions: floatTensor(Float32Array.from(positions), [positions.length]),
+    };
+  }
+
+  /** Takes the attention rows and appends the new keys and values of layers [from, to). */
+  private collect(
+    output: Tensors,
+    from: number,
+    to: number,
+    labels: readonly RowLabel[],
+    positions: readonly number[],
+    attention: AttentionMean,
+  ): void {
+    for (let index = from; index < to; index++) {
+      const layer = this.cache.layers[index];
+      // The row covers the cache's capacity (unused rows are 0) and then the new rows; at prefill only new rows.
+      const capacity = this.steps > 0 ? layer.capacity : 0;
+      const used = this.steps > 0 ? layer.length : 0;
+      const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
+      layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
+      const mean = attention.add(row, layer.labels);
+      this.options.onAttention?.({
+        step: this.steps,
+        layer: index,
+        attention: mean,
+        labels: [...layer.labels],
+      });
+    }
+  }
+
+  private finish(logits: Float32Array, attention: AttentionMean): DecoderOutput {
+    const imageAttention = attention.image();
+    this.lastHeads = this.byHead ? attention.heads() : undefined;
+    // Exponential refresh: what was important stays so for a few tokens, and new evidence counts at once.
+    const keep = this.steps === 0 ? 0 : 0.5;
+    this.importance.forEach((value, token) => {
+      this.importance[token] = keep * value + (1 - keep) * imageAttention[token];
+    });
+    return { logits, imageAttention };
+  }
+
+  /** Asks the reductions of a boundary one after the other; answers with the rows that go on. */
+  private reduceAt(boundary: Boundary, row: Float32Array, labels: readonly RowLabel[]): number[] {
+    let imageRows = labels.flatMap((label, index) => (label >= 0 ? [index] : []));
+    for (const reduction of boundary.reductions) {
+      const tokens = imageRows.map((index) => labels[index]);
+      const input: LayerInput = {
+        layer: boundary.layer,
+        layers: this.options.text.numHiddenLayers,
+        enteredDecoder: this.prompt.imageTokens.length,
+        scores: Float32Array.from(imageRows, (index) => row[index]),
+        raster: Int32Array.from(tokens, (token) => this.prompt.raster[token]),
+        signal: this.options.signal,
+      };
+      const before = performance.now();
+      const selection = reduction.atLayer!(input);
+      const milliseconds = performance.now() - before;
+      this.options.onSelectionTime(milliseconds);
+      const received = tokens.map((token) => this.prompt.imageTokens[token]);
+      const place = { at: 'layer', layer: boundary.layer } as const;
+      const { contextId, stages } = this.options;
+      stages.push(recordStage(place, reduction, received, selection, contextId, milliseconds).stage);
+      imageRows = selection.tokens.map((token) => {
+        if (token.kind !== 'kept')
+          throw new Error(`${reduction.id}: only whole tokens can go on inside the decoder`);
+        return imageRows[token.index];
+      });
+    }
+    const keeps = new Set(imageRows);
+    return labels.flatMap((label, index) => (label < 0 || keeps.has(index) ? [index] : []));
+  }
+
+  /** Asks reductions that act while the answer is written; the caches are compacted in place. */
+  private reduceAtStep(): void {
+    for (const reduction of this.options.reductions) {
+      if (!reduction.atStep || !this.lastHeads) continue;
+      const shallowest = this.cache.layers[0];
+      const tokens = shallowest.labels.filter((label) => label >= 0);
+      const before = performance.now();
+      const keep = reduction.atStep({
+        step: this.steps,
+        enteredDecoder: this.prompt.imageTokens.length,
+        headAttention: this.lastHeads.image(tokens),
+        typeMass: this.lastHeads.typeMass,
+        importance: Float32Array.from(tokens, (token) => this.importance[token]),
+      });
+      const milliseconds = performance.now() - before;
+      this.options.onSelectionTime(milliseconds);
+      if (!keep || keep.length === tokens.length) continue;
+      const kept = new Set(Array.from(keep, (index) => tokens[index]));
+      this.cache.dropImageTokens((token) => kept.has(token));
+      this.options.stages.push(
+        recordStage(
+          { at: 'step', step: this.steps + 1 },
+          reduction,
+          tokens.map((token) => this.prompt.imageTokens[token]),
+          { tokens: Array.from(keep, (index) => ({ kind: 'kept', index }) as const) },
+          this.options.contextId,
+          milliseconds,
+        ).stage,
+      );
+    }
+  }
+}
+
+/** Labels of prompt rows: image tokens are numbered through, text before the first of them is `system`. */
+export function labelRows(kinds: readonly ('text' | 'image')[]): RowLabel[] {
+  let image = 0;
+  return kinds.map((kind) => (kind === 'image' ? image++ : image === 0 ? SYSTEM_ROW : INSTRUCTION_ROW));
+}
+
+function instructionStart(labels: readonly RowLabel[]): number {
+  const lastImage = labels.findLastIndex((label) => label >= 0);
+  return Math.min(lastImage + 1, labels.length - 1);
+}
+
+function collectBoundaries(reductions: readonly Reduction[], shape: ModelShape): Boundary[] {
+  const boundaries = new Map<number, Boundary>();
+  for (const reduction of reductions) {
+    if (!reduction.atLayer) continue;
+    for (const { layer, score } of reduction.layerBoundaries?.(shape) ?? []) {
+      if (layer < 1 || layer >= shape.layers) {
+        throw new InputError({
+          code: 'reduction.layer-out-of-range',
+          message: `"${reduction.spec}" looks before decoder layer ${layer}, but this model has layers 1 to ${shape.layers - 1} to look before.`,
+          nextStep: `Choose a layer from 1 to ${shape.layers - 1}.`,
+        });
+      }
+      const boundary = boundaries.get(layer) ?? { layer, score, reductions: [] };
+      if (boundary.score !== score) {
+        throw new InputError({
+          code: 'reduction.two-scores',
+          message: `Two methods look before decoder layer ${layer} with different scores (${boundary.score}, ${score}).`,
+          nextStep: 'Give one of them another layer.',
+        });
+      }
+      boundary.reductions.push(reduction);
+      boundaries.set(layer, boundary);
+    }
+  }
+  return [...boundaries.values()].sort((a, b) => a.layer - b.layer);
+}
+
+/** Cuts the unused rows of the cache's capacity out of attention rows [heads?, capacity + rows]. */
+function compactRow(row: Float32Array, capacity: number, used: number, rows: number): Float32Array {
+  if (capacity === used) return row;
+  const width = capacity + rows;
+  const heads = row.length / width;
+  const compacted = new Float32Array(heads * (used + rows));
+  for (let head = 0; head < heads; head++) {
+    const target = head * (used + rows);
+    compacted.set(row.subarray(head * width, head * width + used), target);
+    compacted.set(row.subarray(head * width + capacity, (head + 1) * width), target + used);
+  }
+  return compacted;
+}
+
+function gatherRows(data: Float32Array, rows: readonly number[], columns: number): Matrix {
+  const gathered = new Float32Array(rows.length * columns);
+  rows.forEach((row, target) =>
+    gathered.set(data.subarray(row * columns, (row + 1) * columns), target * columns),
+  );
+  return { data: gathered, rows: rows.length, columns };
+}
+
+/** Per-head attention of one position, mean over layers. */
+interface HeadRows {
+  /** [heads, tokens] for the given image tokens. */
+  image(tokens: readonly number[]): Matrix;
+  /** [heads, 4]: system, image, instruction, output. */
+  readonly typeMass: Matrix;
+}
+
+/** Averages attention rows of several layers, which may hold different sets of tokens. */
+class AttentionMean {
+  private readonly sums: Float32Array;
+  private readonly counts: Uint32Array;
+  private readonly headSums: Float32Array;
+  private readonly mass: Float32Array;
+  private layers = 0;
+  /** The last layer's row, mean over heads. */
+  lastRow = new Float32Array(0);
+
+  /** @param headCount 0 where rows come averaged over heads already. */
+  constructor(
+    private readonly imageTokens: number,
+    private readonly headCount: number,
+  ) {
+    this.sums = new Float32Array(imageTokens);
+    this.counts = new Uint32Array(imageTokens);
+    this.headSums = new Float32Array(imageTokens * headCount);
+    this.mass = new Float32Array(4 * headCount);
+  }
+
+  /** Adds one layer's row ([rows] or [heads, rows]); returns its mean over heads [rows]. */
+  add(row: Float32Array, labels: readonly RowLabel[]): Float32Array {
+    const rows = labels.length;
+    const mean = this.headCount > 0 ? meanOverHeads(row, this.headCount, rows) : row;
+    this.layers++;
+    labels.forEach((label, index) => {
+      if (label >= 0) {
+        this.sums[label] += mean[index];
+        this.counts[label]++;
+      }
+      for (let head = 0; head < this.headCount; head++) {
+        const value = row[head * rows + index];
+        if (label >= 0) this.headSums[head * this.imageTokens + label] += value;
+        this.mass[head * 4 + massColumn(label)] += value;
+      }
+    });
+    this.lastRow = Float32Array.from(mean);
+    return mean;
+  }
+
+  image(): Float32Array {
+    return this.sums.map((sum, token) => (this.counts[token] ? sum / this.counts[token] : 0));
+  }
+
+  heads(): HeadRows {
+    const { headCount, imageTokens, headSums, counts, layers } = this;
+    return {
+      typeMass: { data: this.mass.map((value) => value / layers), rows: headCount, columns: 4 },
+      image: (tokens) => {
+        const data = new Float32Array(headCount * tokens.length);
+        for (let head = 0; head < headCount; head++) {
+          tokens.forEach((token, column) => {
+            data[head * tokens.length + column] =
+              headSums[head * imageTokens + token] / Math.max(1, counts[token]);
+          });
+        }
+        return { data, rows: headCount, columns: tokens.length };
+      },
+    };
+  }
+}
+
+function massColumn(label: RowLabel): number {
+  if (label >= 0) return 1;
+  return label === SYSTEM_ROW ? 0 : label === INSTRUCTION_ROW ? 2 : 3;
+}
+
+function meanOverHeads(row: Float32Array, heads: number, rows: number): Float32Array {
+  const mean = new Float32Array(rows);
+  for (let head = 0; head < heads; head++) {
+    for (let index = 0; index < rows; index++) mean[index] += row[head * rows + index] / heads;
+  }
+  return mean;
+}

@@ -1,0 +1,399 @@
+import type {
+  AnswerResult,
+  ImageLayout,
+  ReductionTrace,
+  SamplingOptions,
+  Timings,
+  TokenId,
+} from '../protocol';
+import { prefillMacs } from './analysis/flops';
+import type { Checkpoint } from './checkpoint/checkpoint';
+import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
+import { InputError, throwIfCancelled } from './errors';
+import { encodeImage, type ImageTokens } from './imageTokens';
+import { formatReduction, parseReduction } from './reduction/parse';
+import type { Matrix, ModelShape, Reduction } from './reduction/reduction';
+import type { GraphSessions } from './runtime/graphSessions';
+import { floats, idTensor } from './runtime/session';
+import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
+import { createSampler, topLogits } from './text/sampling';
+import type { Tokenizer } from './text/tokenizer';
+import { rounded } from './trace';
+import { decodeImage, type DecodeLimits } from './vision/decode';
+import { preprocessImage, type PreprocessedImage } from './vision/preprocess';
+
+const DEFAULT_MAX_TOKENS = 256;
+const FIRST_STEP_LOGITS = 20;
+
+/** One question about one or several images. */
+export interface Question {
+  /** Encoded image files, in the order of their placeholders. */
+  readonly images: readonly Uint8Array[];
+  readonly question: string;
+  readonly system?: string;
+  /** The whole prompt as it is, with `<image>` in it, instead of the checkpoint's chat template. */
+  readonly rawPrompt?: string;
+  /** Reduction spec; `none` (the default) keeps every token. */
+  readonly reduction?: string;
+  readonly fit?: 'pad' | 'crop';
+  readonly sampling?: SamplingOptions;
+  readonly limits?: Partial<DecodeLimits>;
+}
+
+export interface AskOptions {
+  readonly signal?: AbortSignal;
+  /** Called with every piece of text as soon as it is complete characters. */
+  readonly onToken?: (piece: string, index: number) => void;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Every attention row of the answer's positions, for analysis. */
+  readonly onAttention?: (row: AttentionRow) => void;
+}
+
+export interface Progress {
+  readonly stage: string;
+  /** 0..1 where known. */
+  readonly fraction?: number;
+}
+
+/** What a question needs of a loaded model. */
+export interface GenerationContext {
+  readonly checkpoint: Checkpoint;
+  readonly tokenizer: Tokenizer;
+  readonly sessions: GraphSessions;
+}
+
+/** Everything of {@link AnswerResult} that the way of one question decides. */
+export type Generation = Omit<AnswerResult, 'model' | 'device' | 'costs'> & {
+  readonly costs: Omit<AnswerResult['costs'], 'timings'> & { readonly timings: Omit<Timings, 'load'> };
+};
+
+/** The way of one question, top to bottom. */
+export async function generate(
+  context: GenerationContext,
+  question: Question,
+  options: AskOptions = {},
+): Promise<Generation> {
+  const { checkpoint, tokenizer, sessions } = context;
+  const { config } = checkpoint;
+  const { signal } = options;
+  const start = performance.now();
+  const spent = new Stopwatch();
+  const reductions = parseReduction(question.reduction ?? 'none');
+  requireOneVisionMethod(reductions);
+  throwIfCancelled(signal);
+
+  // bytes -> pixels
+  options.onProgress?.({ stage: 'image' });
+  const inputs = await preprocessImages(question, checkpoint, spent, signal);
+
+  // prompt text -> ids with one placeholder per image
+  const text = question.rawPrompt ?? renderPrompt(checkpoint, { ...question, images: inputs.length });
+  const ids = promptIds(tokenizer, text);
+  const questionIds = tokenizer.encode(question.question, { addSpecialTokens: false });
+  const questionEmbeddings = await embed(context, questionIds);
+
+  // pixels -> tower -> atVision -> projector -> atEmbeddings -> image embeddings
+  options.onProgress?.({ stage: 'vision' });
+  const trace: ReductionTrace = {
+    version: 1,
+    images: inputs.map((input) => input.layout),
+    decoderTokens: [],
+    stages: [],
+    answer: [],
+  };
+  const encoded: ImageTokens[] = [];
+  for (const input of inputs) {
+    throwIfCancelled(signal);
+    encoded.push(
+      await encodeImage(input.image, input.layout, {
+        checkpoint,
+        sessions,
+        reductions,
+        questionEmbeddings,
+        signal,
+        stages: trace.stages,
+        spend: (stage, milliseconds) => spent.add(stage, milliseconds),
+      }),
+    );
+  }
+
+  // text embeddings around the image spans
+  const prompt = await assemblePrompt(context, ids, encoded, trace.images);
+  trace.decoderTokens = [...prompt.imageTokens];
+  const imageTokensPerImage = unreducedTokens(checkpoint, trace.images[0]);
+  const maxTokens = answerBudget(checkpoint, question.sampling, prompt.labels.length);
+
+  // decoder segments -> atLayer -> logits
+  options.onProgress?.({ stage: 'prefill' });
+  const decoding = new Decoding(
+    {
+      text: config.text,
+      sessions,
+      reductions,
+      shape: modelShape(checkpoint, imageTokensPerImage),
+      signal,
+      stages: trace.stages,
+      contextId: trace.images[0]?.contextTokenId ?? 0,
+      onSelectionTime: (milliseconds) => spent.add('selection', milliseconds),
+      onAttention: options.onAttention,
+    },
+    prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS),
+  );
+  const beforePrefill = performance.now();
+  let output = await decoding.prefill(prompt);
+  spent.add('prefill', performance.now() - beforePrefill);
+  const firstToken = performance.now() - start;
+  const cacheBytes = decoding.cache.bytes;
+  const tokensPerLayer = decoding.cache.layers.map((layer) => layer.length);
+
+  // sample -> stream -> atStep -> next token
+  const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace);
+  output = answer.first;
+  const total = performance.now() - start;
+  const unreduced = imageTokensPerImage * inputs.length;
+  const textTokens = prompt.labels.length - prompt.imageTokens.length;
+
+  return {
+    answer: answer.text,
+    answerTokenIds: answer.ids,
+    promptTokenIds: expandImageTokens(
+      ids,
+      config.imageTokenIndex,
+      inputs.map(() => imageTokensPerImage),
+    ),
+    firstStep: topLogits(output.logits, FIRST_STEP_LOGITS),
+    finish: answer.finish,
+    costs: {
+      imageTokens: {
+        total: unreduced,
+        atDecoder: prompt.imageTokens.length,
+        perStage: trace.stages.map((stage) => stage.kept.length + stage.merged.length),
+      },
+      cacheBytes,
+      prefillMacs: prefillMacs(config, {
+        images: inputs.length,
+        projected: prompt.imageTokens.length,
+        tokensPerLayer,
+      }),
+      prefillMacsUnreduced: prefillMacs(config, {
+        images: inputs.length,
+        projected: unreduced,
+        tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
+      }),
+      timings: {
+        decode: spent.of('decode'),
+        preprocess: spent.of('preprocess'),
+        vision: spent.of('vision'),
+        projector: spent.of('projector'),
+        selection: spent.of('selection'),
+        prefill: spent.of('prefill'),
+        generate: total - firstToken,
+        firstToken,
+        total,
+      },
+    },
+    trace,
+    reduction: formatReduction(reductions),
+    question: question.question,
+  };
+}
+
+interface PreparedImage {
+  image: PreprocessedImage;
+  layout: ImageLayout;
+}
+
+async function preprocessImages(
+  question: Question,
+  checkpoint: Checkpoint,
+  spent: Stopwatch,
+  signal: AbortSignal | undefined,
+): Promise<PreparedImage[]> {
+  const { vision } = checkpoint.config;
+  const side = vision.imageSize / vision.patchSize;
+  const fit = question.fit ?? 'pad';
+  const prepared: PreparedImage[] = [];
+  let firstId = 0;
+  for (const bytes of question.images) {
+    const before = performance.now();
+    const decoded = await decodeImage(bytes, question.limits, signal);
+    const between = performance.now();
+    spent.add('decode', between - before);
+    const image = preprocessImage(decoded, checkpoint.preprocessor, fit, vision.patchSize);
+    spent.add('preprocess', performance.now() - between);
+    const patches = side * side;
+    prepared.push({
+      image,
+      layout: {
+        width: decoded.width,
+        height: decoded.height,
+        fit,
+        modelSize: vision.imageSize,
+        tiles: [{ firstId, rows: side, columns: side, source: image.source }],
+        firstId,
+        patches,
+        classTokenId: firstId + patches,
+        contextTokenId: firstId + patches + 1,
+      },
+    });
+    firstId += patches + 2;
+  }
+  return prepared;
+}
+
+async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
+  const columns = context.checkpoint.config.text.hiddenSize;
+  if (ids.length === 0) return { data: new Float32Array(0), rows: 0, columns };
+  const session = await context.sessions.embedding();
+  const output = await session.run({ ids: idTensor(ids) });
+  return { data: floats(output.hidden), rows: ids.length, columns };
+}
+
+/** Text embeddings with each placeholder replaced by its image's tokens; positions count through without gaps. */
+async function assemblePrompt(
+  context: GenerationContext,
+  ids: readonly number[],
+  images: readonly ImageTokens[],
+  layouts: readonly ImageLayout[],
+): Promise<Prompt> {
+  const { imageTokenIndex, text } = context.checkpoint.config;
+  const width = text.hiddenSize;
+  // Also checks that there is one placeholder per image.
+  const expanded = expandImageTokens(
+    ids,
+    imageTokenIndex,
+    images.map((image) => image.ids.length),
+  );
+  const textEmbeddings = await embed(
+    context,
+    ids.filter((id) => id !== imageTokenIndex),
+  );
+  const data = new Float32Array(expanded.length * width);
+  let row = 0;
+  let textRow = 0;
+  let image = 0;
+  for (const id of ids) {
+    if (id === imageTokenIndex) {
+      const { embeddings } = images[image++];
+      data.set(embeddings.data, row * width);
+      row += embeddings.rows;
+    } else {
+      data.set(textEmbeddings.data.subarray(textRow * width, (textRow + 1) * width), row * width);
+      textRow++;
+      row++;
+    }
+  }
+  return {
+    hidden: { data, rows: expanded.length, columns: width },
+    labels: labelRows(expanded.map((id) => (id === imageTokenIndex ? 'image' : 'text'))),
+    imageTokens: images.flatMap((entry) => entry.ids),
+    raster: Int32Array.from(
+      images.flatMap((entry, index) => entry.ids.map((id) => rasterIndex(id, layouts[index]))),
+    ),
+  };
+}
+
+function rasterIndex(id: TokenId, layout: ImageLayout): number {
+  const index = id - layout.firstId;
+  return index < layout.patches ? index : -1;
+}
+
+async function answerTokens(
+  context: GenerationContext,
+  decoding: Decoding,
+  first: DecoderOutput,
+  question: Question,
+  maxTokens: number,
+  options: AskOptions,
+  trace: ReductionTrace,
+): Promise<{ first: DecoderOutput; ids: number[]; text: string; finish: 'stop' | 'length' }> {
+  const { checkpoint, tokenizer } = context;
+  const { temperature = 0, topP = 1, seed = 0 } = question.sampling ?? {};
+  const sampler = createSampler({ temperature, topP, seed });
+  const stream = tokenizer.createStreamDecoder();
+  const stops = new Set(checkpoint.generation.eosTokenIds);
+  const ids: number[] = [];
+  let text = '';
+  let output = first;
+  let finish: 'stop' | 'length' = 'length';
+  options.onProgress?.({ stage: 'answer' });
+  let before = performance.now();
+  for (;;) {
+    throwIfCancelled(options.signal);
+    const id = sampler.sample(output.logits);
+    ids.push(id);
+    const stopped = stops.has(id);
+    const last = stopped || ids.length >= maxTokens;
+    const piece = (stopped ? '' : stream.push(id)) + (last ? stream.finish() : '');
+    text += piece;
+    const now = performance.now();
+    trace.answer.push({
+      id,
+      text: piece,
+      imageTokens: decoding.imageTokensLeft,
+      cacheBytes: decoding.cache.bytes,
+      milliseconds: now - before,
+      attention: rounded(output.imageAttention),
+    });
+    before = now;
+    if (piece !== '') options.onToken?.(piece, ids.length - 1);
+    if (stopped) finish = 'stop';
+    if (last) break;
+    output = await decoding.step(id);
+  }
+  return { first, ids, text: text.trim(), finish };
+}
+
+/** Image tokens that the unreduced model uses for one image. */
+export function unreducedTokens(checkpoint: Checkpoint, layout: ImageLayout | undefined): number {
+  const { vision, visionFeatureSelectStrategy } = checkpoint.config;
+  const patches = layout?.patches ?? (vision.imageSize / vision.patchSize) ** 2;
+  return patches + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
+}
+
+function modelShape(checkpoint: Checkpoint, imageTokens: number): ModelShape {
+  const { text, vision } = checkpoint.config;
+  return { layers: text.numHiddenLayers, hasClassToken: vision.hasClassToken, imageTokens };
+}
+
+/** How many tokens the answer may have: what was asked for, as far as the model's positions reach. */
+function answerBudget(
+  checkpoint: Checkpoint,
+  sampling: SamplingOptions | undefined,
+  promptRows: number,
+): number {
+  const room = checkpoint.config.text.maxPositionEmbeddings - promptRows;
+  if (room < 1) {
+    throw new InputError({
+      code: 'prompt.too-long',
+      message: `The prompt has ${promptRows} tokens, but this model reads at most ${checkpoint.config.text.maxPositionEmbeddings}.`,
+      nextStep:
+        'Ask a shorter question, give fewer images, or reduce the image tokens (for instance --reduce visionzip).',
+    });
+  }
+  return Math.min(room, sampling?.maxTokens ?? checkpoint.generation.maxNewTokens ?? DEFAULT_MAX_TOKENS);
+}
+
+function requireOneVisionMethod(reductions: readonly Reduction[]): void {
+  const atVision = reductions.filter((reduction) => reduction.atVision);
+  if (atVision.length <= 1) return;
+  throw new InputError({
+    code: 'reduction.two-at-vision',
+    message: `${atVision.map((reduction) => reduction.spec).join(' and ')} both act after the vision tower.`,
+    why: 'Each of them needs the full patch grid.',
+    nextStep: 'Keep one of them; methods that act at other places can be added to it.',
+  });
+}
+
+/** Milliseconds by name. */
+class Stopwatch {
+  private readonly spent = new Map<string, number>();
+
+  add(stage: string, milliseconds: number): void {
+    this.spent.set(stage, this.of(stage) + milliseconds);
+  }
+
+  of(stage: string): number {
+    return this.spent.get(stage) ?? 0;
+  }
+}

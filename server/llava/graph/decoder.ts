@@ -1,0 +1,304 @@
+import type { TensorMap } from '../checkpoint/checkpoint';
+import type { TextConfig } from '../checkpoint/config';
+import type { LayerScore } from '../reduction/reduction';
+import { activate, linear, rmsNorm, weight } from './layers';
+import { GraphBuilder, type OnnxModel, type Value } from './onnx';
+
+const DECODER = 'model.language_model';
+const TO_THE_END = Number.MAX_SAFE_INTEGER;
+
+/** Which part of the decoder a graph runs, and what it reports. */
+export interface DecoderGraph {
+  /** Layers [from, to). */
+  readonly from: number;
+  readonly to: number;
+  /** True: attends to caches of earlier positions as well as to the new rows. */
+  readonly past: boolean;
+  /** True: starts from token `ids`; false: from `hidden` rows. */
+  readonly embed: boolean;
+  /** Rows of `logits`; `none` where layers follow (then `hidden` is an output). */
+  readonly head: 'none' | 'last' | 'all';
+  /** Attention row of the last query, of every layer: mean over heads, or head by head. */
+  readonly attention: 'mean' | 'heads';
+  /** Score of the last layer's attention that a reduction wants (`lastQuery` is `attention` itself). */
+  readonly score?: Exclude<LayerScore, 'lastQuery'>;
+}
+
+/**
+ * Emits a run of decoder layers.
+ *
+ * Inputs: `ids` [n] or `hidden` [n, dim]; `cos`, `sin` [n, headDim/2] of the rows' own (possibly gapped) positions;
+ * `positions` [n] (float) for the causal mask; with `past`, per layer i: `pastKey.i`, `pastValue.i`
+ * [kvHeads, capacity, headDim] and `bias.i` [1, capacity] (0 = visible, -Infinity = unused); `textStart` [1] for
+ * the score `textQueries`.
+ *
+ * Outputs: per layer `key.i`, `value.i` [kvHeads, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
+ * `hidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [n].
+ *
+ * The cache is an input but never an output ("two-part" attention): onnxruntime's binding copies every output, so
+ * a cache that went in and out would cost more at every step than the attention itself.
+ */
+export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderGraph): OnnxModel {
+  const graph = new GraphBuilder(`decoder ${part.from}-${part.to}`);
+  let hidden = part.embed
+    ? graph.add('Gather', [embeddingTable(graph, tensors), graph.input('ids', 'int64', ['n'])])
+    : graph.input('hidden', 'float32', ['n', text.hiddenSize]);
+  const shared: SharedInputs = {
+    cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
+    sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
+    mask: emitCausalMask(graph, text),
+  };
+
+  for (let layer = part.from; layer < part.to; layer++) {
+    hidden = emitLayer(graph, tensors, text, part, layer, hidden, shared);
+  }
+
+  if (part.head === 'none') {
+    graph.output('hidden', hidden, 'float32', ['n', text.hiddenSize]);
+  } else {
+    const rows = part.head === 'last' ? lastRow(graph, hidden, 0) : hidden;
+    const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
+    const head = text.tieWordEmbeddings
+      ? embeddingTable(graph, tensors)
+      : weight(graph, tensors, 'lm_head.weight');
+    const logits = graph.add('Gemm', [normed, head], { transB: 1 });
+    graph.output('logits', logits, 'float32', ['rows', text.vocabSize]);
+  }
+  return graph.build();
+}
+
+/** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */
+export function emitEmbedding(text: TextConfig, tensors: TensorMap): OnnxModel {
+  const graph = new GraphBuilder('embedding');
+  const rows = graph.add('Gather', [embeddingTable(graph, tensors), graph.input('ids', 'int64', ['n'])]);
+  graph.output('hidden', rows, 'float32', ['n', text.hiddenSize]);
+  return graph.build();
+}
+
+interface SharedInputs {
+  cos: Value;
+  sin: Value;
+  /** [n, n]: 0 where the query may look, -Infinity elsewhere. */
+  mask: Value;
+}
+
+function embeddingTable(graph: GraphBuilder, tensors: TensorMap): Value {
+  return weight(graph, tensors, `${DECODER}.embed_tokens.weight`);
+}
+
+/** Causal (and, for Mistral, windowed) mask among the new rows. Made from positions, so that gaps do not matter. */
+function emitCausalMask(graph: GraphBuilder, text: TextConfig): Value {
+  const positions = graph.input('positions', 'float32', ['n']);
+  const query = graph.add('Unsqueeze', [positions, graph.integers([1])]);
+  const key = graph.add('Unsqueeze', [positions, graph.integers([0])]);
+  const distance = graph.add('Sub', [query, key]);
+  const future = graph.add('Less', [distance, graph.scalar(0)]);
+  const hide =
+    text.slidingWindow === undefined
+      ? future
+      : graph.add('Or', [future, graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow)])]);
+  return graph.add('Where', [hide, graph.scalar(-Infinity), graph.scalar(0)]);
+}
+
+function emitLayer(
+  graph: GraphBuilder,
+  tensors: TensorMap,
+  text: TextConfig,
+  part: DecoderGraph,
+  layer: number,
+  input: Value,
+  shared: SharedInputs,
+): Value {
+  const prefix = `${DECODER}.layers.${layer}`;
+  const normed = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
+  const mixed = emitAttention(graph, tensors, text, part, layer, normed, shared);
+  const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
+  const attended = graph.add('Add', [input, projected]);
+
+  const second = rmsNorm(graph, tensors, attended, `${prefix}.post_attention_layernorm`, text.rmsNormEps);
+  const gate = activate(
+    graph,
+    linear(graph, tensors, second, `${prefix}.mlp.gate_proj`, text.mlpBias),
+    text.hiddenAct,
+  );
+  const up = linear(graph, tensors, second, `${prefix}.mlp.up_proj`, text.mlpBias);
+  const gated = graph.add('Mul', [gate, up]);
+  return graph.add('Add', [attended, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
+}
+
+/** Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]. */
+function emitAttention(
+  graph: GraphBuilder,
+  tensors: TensorMap,
+  text: TextConfig,
+  part: DecoderGraph,
+  layer: number,
+  normed: Value,
+  shared: SharedInputs,
+): Value {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  const groups = heads / kvHeads;
+  const prefix = `${DECODER}.layers.${layer}.self_attn`;
+  const project = (name: string): Value =>
+    linear(graph, tensors, normed, `${prefix}.${name}_proj`, text.qkvBias);
+  const rawQuery = project('q');
+  const rawKey = project('k');
+  const query = splitQueryHeads(
+    graph,
+    rotate(graph, rawQuery, shared, heads * headDim),
+    kvHeads,
+    groups,
+    headDim,
+  );
+  const key = splitKeyHeads(graph, rotate(graph, rawKey, shared, kvHeads * headDim), kvHeads, headDim);
+  const value = splitKeyHeads(graph, project('v'), kvHeads, headDim);
+  graph.output(`key.${layer}`, key, 'float32', [kvHeads, 'n', headDim]);
+  graph.output(`value.${layer}`, value, 'float32', [kvHeads, 'n', headDim]);
+
+  // [kvHeads, groups * n, keys] for the products, [kvHeads, groups, n, keys] for mask and softmax.
+  const scoresOver = (keys: Value): Value => {
+    const scale = { transB: 1, alpha: { float: 1 / Math.sqrt(headDim) } };
+    const flat = graph.add('FusedMatMul', [query, keys], scale);
+    return graph.add('Reshape', [
+      flat,
+      graph.add(
+        'Concat',
+        [graph.integers([kvHeads, groups, -1]), graph.add('Shape', [keys], { start: 1, end: 2 })],
+        { axis: 0 },
+      ),
+    ]);
+  };
+  const mixOver = (probabilities: Value, values: Value): Value => {
+    const flat = graph.add('Reshape', [
+      probabilities,
+      graph.add(
+        'Concat',
+        [graph.integers([kvHeads, -1]), graph.add('Shape', [values], { start: 1, end: 2 })],
+        { axis: 0 },
+      ),
+    ]);
+    return graph.add('MatMul', [flat, values]);
+  };
+
+  const newScores = graph.add('Add', [scoresOver(key), shared.mask]);
+  let probabilities: Value;
+  let mixed: Value;
+  if (part.past) {
+    const pastKey = graph.input(`pastKey.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
+    const pastValue = graph.input(`pastValue.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
+    const bias = graph.input(`bias.${layer}`, 'float32', ['biasRows', `capacity.${layer}`]);
+    const pastScores = graph.add('Add', [scoresOver(pastKey), bias]);
+    const scores = graph.add('Concat', [pastScores, newScores], { axis: 3 });
+    probabilities = graph.add('Softmax', [scores], { axis: -1 });
+    const capacity = graph.add('Shape', [pastKey], { start: 1, end: 2 });
+    const last = graph.integers([3]);
+    const onPast = graph.add('Slice', [probabilities, graph.integers([0]), capacity, last]);
+    const onNew = graph.add('Slice', [probabilities, capacity, graph.integers([TO_THE_END]), last]);
+    mixed = graph.add('Add', [mixOver(onPast, pastValue), mixOver(onNew, value)]);
+  } else {
+    probabilities = graph.add('Softmax', [newScores], { axis: -1 });
+    mixed = mixOver(probabilities, value);
+  }
+
+  emitAttentionRow(graph, part, layer, probabilities, heads);
+  if (part.score && layer === part.to - 1) {
+    const raw: RawProjections = { query: rawQuery, key: rawKey };
+    graph.output('score', emitScore(graph, text, part.score, probabilities, raw), 'float32', ['n']);
+  }
+
+  // [kvHeads, groups * n, headDim] -> [n, heads * headDim]
+  const grouped = graph.add('Reshape', [mixed, graph.integers([heads, -1, headDim])]);
+  const rowsFirst = graph.add('Transpose', [grouped], { perm: [1, 0, 2] });
+  return graph.add('Reshape', [rowsFirst, graph.integers([-1, heads * headDim])]);
+}
+
+/** Rotary position embedding of [n, width] by the rows' own cos/sin: row s of the cache belongs to row s of the input. */
+function rotate(graph: GraphBuilder, input: Value, shared: SharedInputs, width: number): Value {
+  const batched = graph.add('Reshape', [input, graph.integers([1, -1, width])]);
+  return graph.add('RotaryEmbedding', [batched, graph.integers([0]), shared.cos, shared.sin]);
+}
+
+/** [.., n, heads * headDim] -> [kvHeads, groups * n, headDim] */
+function splitQueryHeads(
+  graph: GraphBuilder,
+  input: Value,
+  kvHeads: number,
+  groups: number,
+  size: number,
+): Value {
+  const shaped = graph.add('Reshape', [input, graph.integers([-1, kvHeads * groups, size])]);
+  const headsFirst = graph.add('Transpose', [shaped], { perm: [1, 0, 2] });
+  return graph.add('Reshape', [headsFirst, graph.integers([kvHeads, -1, size])]);
+}
+
+/** [.., n, kvHeads * headDim] -> [kvHeads, n, headDim] */
+function splitKeyHeads(graph: GraphBuilder, input: Value, kvHeads: number, size: number): Value {
+  const shaped = graph.add('Reshape', [input, graph.integers([-1, kvHeads, size])]);
+  return graph.add('Transpose', [shaped], { perm: [1, 0, 2] });
+}
+
+function lastRow(graph: GraphBuilder, input: Value, axis: number): Value {
+  return graph.add('Slice', [
+    input,
+    graph.integers([-1]),
+    graph.integers([TO_THE_END]),
+    graph.integers([axis]),
+  ]);
+}
+
+/** `attention.i`: the last query's row of probabilities [kvHeads, groups, n, keys]. Costs less than the noise. */
+function emitAttentionRow(
+  graph: GraphBuilder,
+  part: DecoderGraph,
+  layer: number,
+  probabilities: Value,
+  heads: number,
+): void {
+  const row = lastRow(graph, probabilities, 2);
+  const byHead = graph.add('Reshape', [row, graph.integers([heads, -1])]);
+  if (part.attention === 'heads') {
+    graph.output(`attention.${layer}`, byHead, 'float32', [heads, `keys.${layer}`]);
+  } else {
+    const mean = graph.add('ReduceMean', [byHead, graph.integers([0])], { keepdims: 0 });
+    graph.output(`attention.${layer}`, mean, 'float32', [`keys.${layer}`]);
+  }
+}
+
+interface RawProjections {
+  query: Value;
+  key: Value;
+}
+
+/** One number per key [n], from the probabilities [kvHeads, groups, n, n] or the projections before rotation. */
+function emitScore(
+  graph: GraphBuilder,
+  text: TextConfig,
+  score: NonNullable<DecoderGraph['score']>,
+  probabilities: Value,
+  raw: RawProjections,
+): Value {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  switch (score) {
+    case 'columnSum': {
+      const sums = graph.add('ReduceSum', [probabilities, graph.integers([2])], { keepdims: 0 });
+      return graph.add('ReduceMean', [sums, graph.integers([0, 1])], { keepdims: 0 });
+    }
+    case 'textQueries': {
+      const start = graph.input('textStart', 'int64', [1]);
+      const rows = graph.add('Slice', [
+        probabilities,
+        start,
+        graph.integers([TO_THE_END]),
+        graph.integers([2]),
+      ]);
+      return graph.add('ReduceMean', [rows, graph.integers([0, 1, 2])], { keepdims: 0 });
+    }
+    case 'lastQueryNoRotary': {
+      const query = splitQueryHeads(graph, lastRow(graph, raw.query, 0), kvHeads, heads / kvHeads, headDim);
+      const key = splitKeyHeads(graph, raw.key, kvHeads, headDim);
+      const scale = { transB: 1, alpha: { float: 1 / Math.sqrt(headDim) } };
+      const row = graph.add('Softmax', [graph.add('FusedMatMul', [query, key], scale)], { axis: -1 });
+      return graph.add('ReduceMean', [row, graph.integers([0, 1])], { keepdims: 0 });
+    }
+  }
+}

@@ -1,0 +1,213 @@
+import path from 'node:path';
+
+import type { TensorSource } from '../checkpoint/checkpoint';
+import { ProtobufWriter } from './protobuf';
+
+/** Name of a value (an edge) of the graph under construction. */
+export type Value = string;
+
+export type ElementType = 'float32' | 'int64';
+
+/** A number, or the name of a dimension that is known only at run time. */
+export type Dimension = number | string;
+
+export type Attribute = number | { readonly float: number } | string | readonly number[];
+
+/** An emitted model: the protobuf bytes, and the folder that its external weights are relative to. */
+export interface OnnxModel {
+  readonly bytes: Uint8Array;
+  /** Undefined where the graph has no external weights. */
+  readonly weightsFolder: string | undefined;
+}
+
+// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto : field numbers and enums.
+const DATA_TYPE: Record<ElementType | TensorSource['dtype'], number> = {
+  float32: 1,
+  int64: 7,
+  F32: 1,
+  F16: 10,
+  BF16: 16,
+};
+const ATTRIBUTE_FLOAT = 1;
+const ATTRIBUTE_INT = 2;
+const ATTRIBUTE_STRING = 3;
+const ATTRIBUTE_INTS = 7;
+const EXTERNAL = 1;
+const IR_VERSION = 10;
+const ONNX_OPSET = 21;
+const MICROSOFT_OPSET = 1;
+
+/** Operators of onnxruntime's own domain that the graphs use; everything else is standard ONNX. */
+const MICROSOFT_OPERATORS = new Set(['FusedMatMul', 'QuickGelu', 'RotaryEmbedding']);
+
+interface Node {
+  operator: string;
+  inputs: Value[];
+  outputs: Value[];
+  attributes: Record<string, Attribute>;
+}
+
+interface Port {
+  name: string;
+  type: ElementType;
+  dimensions: readonly Dimension[];
+}
+
+/**
+ * Builds one ONNX graph. Weights are not copied: they become external data that points at byte ranges of the
+ * checkpoint's own files, which onnxruntime maps into memory.
+ * Emission is deterministic: the same calls give the same bytes.
+ */
+export class GraphBuilder {
+  private readonly nodes: Node[] = [];
+  private readonly inputs: Port[] = [];
+  private readonly outputs: Port[] = [];
+  private readonly constants = new Map<
+    string,
+    { type: ElementType; dimensions: number[]; data: Uint8Array }
+  >();
+  private readonly weights = new Map<string, TensorSource>();
+  private counter = 0;
+
+  constructor(private readonly name: string) {}
+
+  input(name: string, type: ElementType, dimensions: readonly Dimension[]): Value {
+    this.inputs.push({ name, type, dimensions });
+    return name;
+  }
+
+  /** Makes a value an output of the graph under the given name. */
+  output(name: string, value: Value, type: ElementType, dimensions: readonly Dimension[]): void {
+    this.nodes.push({ operator: 'Identity', inputs: [value], outputs: [name], attributes: {} });
+    this.outputs.push({ name, type, dimensions });
+  }
+
+  /** A tensor of the checkpoint, by reference. */
+  weight(source: TensorSource): Value {
+    this.weights.set(source.name, source);
+    return source.name;
+  }
+
+  floats(values: readonly number[], dimensions: number[] = [values.length]): Value {
+    const data = new Uint8Array(Float32Array.from(values).buffer);
+    return this.constant('float32', dimensions, data, `f${values.join(',')}`);
+  }
+
+  scalar(value: number): Value {
+    return this.floats([value], []);
+  }
+
+  integers(values: readonly number[]): Value {
+    const data = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+    return this.constant('int64', [values.length], data, `i${values.join(',')}`);
+  }
+
+  /** Adds a node with one output. An empty string stands for an absent optional input. */
+  add(operator: string, inputs: Value[], attributes: Record<string, Attribute> = {}): Value {
+    return this.addMany(operator, inputs, 1, attributes)[0];
+  }
+
+  addMany(
+    operator: string,
+    inputs: Value[],
+    outputs: number,
+    attributes: Record<string, Attribute> = {},
+  ): Value[] {
+    const id = this.counter++;
+    const names = Array.from(
+      { length: outputs },
+      (_, index) => `${operator}_${id}${index ? `_${index}` : ''}`,
+    );
+    this.nodes.push({ operator, inputs, outputs: names, attributes });
+    return names;
+  }
+
+  build(): OnnxModel {
+    const folder = commonFolder([...this.weights.values()].map((source) => source.file));
+    const model = new ProtobufWriter()
+      .integer(1, IR_VERSION)
+      .string(2, 'fovea')
+      .message(7, (graph) => this.writeGraph(graph, folder))
+      .message(8, (opset) => opset.string(1, '').integer(2, ONNX_OPSET))
+      .message(8, (opset) => opset.string(1, 'com.microsoft').integer(2, MICROSOFT_OPSET));
+    return { bytes: model.finish(), weightsFolder: folder };
+  }
+
+  private constant(type: ElementType, dimensions: number[], data: Uint8Array, key: string): Value {
+    const name = `${key}[${dimensions.join('x')}]`;
+    this.constants.set(name, { type, dimensions, data });
+    return name;
+  }
+
+  private writeGraph(graph: ProtobufWriter, folder: string | undefined): void {
+    for (const node of this.nodes) graph.message(1, (writer) => writeNode(writer, node));
+    graph.string(2, this.name);
+    for (const [name, constant] of this.constants) {
+      graph.message(5, (tensor) => {
+        for (const dimension of constant.dimensions) tensor.integer(1, dimension);
+        tensor.integer(2, DATA_TYPE[constant.type]).string(8, name).raw(9, constant.data);
+      });
+    }
+    for (const source of this.weights.values()) {
+      graph.message(5, (tensor) => {
+        for (const dimension of source.shape) tensor.integer(1, dimension);
+        tensor.integer(2, DATA_TYPE[source.dtype]).string(8, source.name);
+        const location = path
+          .relative(folder ?? '', source.file)
+          .split(path.sep)
+          .join('/');
+        const entries = { location, offset: String(source.offset), length: String(source.byteLength) };
+        for (const [key, value] of Object.entries(entries)) {
+          tensor.message(13, (entry) => entry.string(1, key).string(2, value));
+        }
+        tensor.integer(14, EXTERNAL);
+      });
+    }
+    for (const port of this.inputs) graph.message(11, (writer) => writePort(writer, port));
+    for (const port of this.outputs) graph.message(12, (writer) => writePort(writer, port));
+  }
+}
+
+function writeNode(writer: ProtobufWriter, node: Node): void {
+  for (const input of node.inputs) writer.string(1, input);
+  for (const output of node.outputs) writer.string(2, output);
+  writer.string(3, node.outputs[0]).string(4, node.operator);
+  for (const [name, value] of Object.entries(node.attributes)) {
+    writer.message(5, (attribute) => writeAttribute(attribute.string(1, name), value));
+  }
+  if (MICROSOFT_OPERATORS.has(node.operator)) writer.string(7, 'com.microsoft');
+}
+
+function writeAttribute(writer: ProtobufWriter, value: Attribute): void {
+  if (typeof value === 'number') writer.integer(3, value).integer(20, ATTRIBUTE_INT);
+  else if (typeof value === 'string') writer.string(4, value).integer(20, ATTRIBUTE_STRING);
+  else if ('float' in value) writer.float(2, value.float).integer(20, ATTRIBUTE_FLOAT);
+  else {
+    for (const item of value) writer.integer(8, item);
+    writer.integer(20, ATTRIBUTE_INTS);
+  }
+}
+
+function writePort(writer: ProtobufWriter, port: Port): void {
+  writer.string(1, port.name).message(2, (type) =>
+    type.message(1, (tensor) =>
+      tensor.integer(1, DATA_TYPE[port.type]).message(2, (shape) => {
+        for (const dimension of port.dimensions) {
+          shape.message(1, (item) =>
+            typeof dimension === 'number' ? item.integer(1, dimension) : item.string(2, dimension),
+          );
+        }
+      }),
+    ),
+  );
+}
+
+/** The deepest folder that contains all files (real paths), or undefined for none. */
+export function commonFolder(files: readonly string[]): string | undefined {
+  if (files.length === 0) return undefined;
+  let folder = path.dirname(files[0]);
+  while (!files.every((file) => file.startsWith(folder.endsWith(path.sep) ? folder : folder + path.sep))) {
+    folder = path.dirname(folder);
+  }
+  return folder;
+}

@@ -1,0 +1,245 @@
+import type { ImageLayout, TokenId, TraceStage } from '../protocol';
+import type { Checkpoint } from './checkpoint/checkpoint';
+import { featureStates } from './graph/visionTower';
+import type {
+  Reduction,
+  SelectedToken,
+  Selection,
+  Matrix,
+  VisionInput,
+  EmbeddingsInput,
+} from './reduction/reduction';
+import type { GraphSessions } from './runtime/graphSessions';
+import { floats, floatTensor } from './runtime/session';
+import { throwIfCancelled } from './errors';
+import { recordStage } from './trace';
+import type { PreprocessedImage } from './vision/preprocess';
+
+/** The image tokens of one image as they enter the decoder. */
+export interface ImageTokens {
+  /** [tokens, textDim] */
+  readonly embeddings: Matrix;
+  readonly ids: readonly TokenId[];
+}
+
+/** What encoding one image needs besides the image. */
+export interface ImageEncodingContext {
+  readonly checkpoint: Checkpoint;
+  readonly sessions: GraphSessions;
+  readonly reductions: readonly Reduction[];
+  /** [question tokens, textDim] */
+  readonly questionEmbeddings: Matrix;
+  readonly signal: AbortSignal | undefined;
+  /** Receives the stages in order. */
+  readonly stages: TraceStage[];
+  /** Adds milliseconds to a timing. */
+  readonly spend: (stage: 'vision' | 'projector' | 'selection', milliseconds: number) => void;
+}
+
+/** What the tower said about one image, patches in raster order. */
+interface TowerOutput {
+  /** Patches, then (where the tower has one) the CLS token as the last row. */
+  features: Matrix;
+  /** [patches] CLS attention, or attention received where there is no CLS. */
+  attention: Float32Array | undefined;
+  /** [patches, headDim] */
+  keys: Matrix | undefined;
+}
+
+/** Pixels -> tower -> reduction.atVision -> projector -> reduction.atEmbeddings. */
+export async function encodeImage(
+  image: PreprocessedImage,
+  layout: ImageLayout,
+  context: ImageEncodingContext,
+): Promise<ImageTokens> {
+  const { checkpoint, reductions, signal } = context;
+  const vision = checkpoint.config.vision;
+  const tower = await runTower(image, context);
+  throwIfCancelled(signal);
+
+  const { grid, pixels } = {
+    grid: { rows: layout.tiles[0].rows, columns: layout.tiles[0].columns },
+    pixels: image.pixels,
+  };
+  const patches = layout.patches;
+  const classToken = vision.hasClassToken ? patches : undefined;
+  const includeClass = vision.hasClassToken && checkpoint.config.visionFeatureSelectStrategy === 'full';
+
+  const patchIds = Array.from({ length: patches }, (_, index) => layout.firstId + index);
+  let ids = includeClass ? [layout.classTokenId, ...patchIds] : patchIds;
+  let tokens = patchTokens(patches, includeClass);
+
+  for (const reduction of reductions) {
+    if (!reduction.atVision) continue;
+    const withClass = reduction.visionNeeds?.classToken === true && classToken !== undefined;
+    const input: VisionInput = {
+      grid,
+      features: withClass ? tower.features : firstRows(tower.features, patches),
+      classToken: withClass ? classToken : undefined,
+      classAttention: vision.hasClassToken ? tower.attention : undefined,
+      receivedAttention: vision.hasClassToken ? undefined : tower.attention,
+      keys: tower.keys,
+      pixels,
+      questionEmbeddings: context.questionEmbeddings,
+      signal,
+    };
+    const received = withClass ? [...patchIds, layout.classTokenId] : patchIds;
+    const before = performance.now();
+    const selection = reduction.atVision(input);
+    const milliseconds = performance.now() - before;
+    context.spend('selection', milliseconds);
+    const record = recordStage(
+      { at: 'vision' },
+      reduction,
+      received,
+      selection,
+      layout.contextTokenId,
+      milliseconds,
+    );
+    context.stages.push(record.stage);
+    tokens = selection.tokens;
+    ids = record.ids;
+    // A checkpoint that feeds the CLS token to the decoder keeps it, whatever a method does with the patches.
+    if (includeClass && !ids.includes(layout.classTokenId)) {
+      tokens = [{ kind: 'kept', index: patches }, ...tokens];
+      ids = [layout.classTokenId, ...ids];
+    }
+  }
+
+  let embeddings = await project(tower.features, tokens, context);
+  for (const reduction of reductions) {
+    if (!reduction.atEmbeddings) continue;
+    const input: EmbeddingsInput = {
+      grid,
+      embeddings,
+      raster: Int32Array.from(ids, (id) => (id < layout.firstId + patches ? id - layout.firstId : -1)),
+      importance: tower.attention && importanceOf(ids, layout, tower.attention),
+      pixels,
+      questionEmbeddings: context.questionEmbeddings,
+      signal,
+    };
+    const before = performance.now();
+    const selection = reduction.atEmbeddings(input);
+    const milliseconds = performance.now() - before;
+    context.spend('selection', milliseconds);
+    const record = recordStage(
+      { at: 'embeddings' },
+      reduction,
+      ids,
+      selection,
+      layout.contextTokenId,
+      milliseconds,
+    );
+    context.stages.push(record.stage);
+    embeddings = combine(embeddings, selection.tokens);
+    ids = record.ids;
+  }
+  return { embeddings, ids };
+}
+
+function patchTokens(patches: number, includeClass: boolean): readonly SelectedToken[] {
+  const tokens: SelectedToken[] = includeClass ? [{ kind: 'kept', index: patches }] : [];
+  for (let index = 0; index < patches; index++) tokens.push({ kind: 'kept', index });
+  return tokens;
+}
+
+async function runTower(image: PreprocessedImage, context: ImageEncodingContext): Promise<TowerOutput> {
+  const { checkpoint, sessions, reductions } = context;
+  const vision = checkpoint.config.vision;
+  const hasLayer = Math.max(...featureStates(checkpoint.config)) > 0;
+  const wants = (need: 'attention' | 'keys'): boolean =>
+    hasLayer && reductions.some((reduction) => reduction.visionNeeds?.[need]);
+  const session = await sessions.vision({ attention: wants('attention'), keys: wants('keys') });
+  const before = performance.now();
+  const size = vision.imageSize;
+  const output = await session.run({ pixels: floatTensor(image.pixelValues, [1, 3, size, size]) });
+  context.spend('vision', performance.now() - before);
+
+  const tower: TowerOutput = {
+    features: matrix(floats(output.features), output.features.dims[1]),
+    attention: output.attention && floats(output.attention),
+    keys: output.keys && matrix(floats(output.keys), output.keys.dims[1]),
+  };
+  if (vision.hasClassToken) {
+    // The tower puts CLS first; reductions count patches from 0 and find CLS behind them.
+    tower.features = firstRowLast(tower.features);
+    if (tower.keys) tower.keys = matrix(tower.keys.data.subarray(tower.keys.columns), tower.keys.columns);
+  }
+  return tower;
+}
+
+/** Runs the projector over the selected features; context tokens are in its output space already and skip it. */
+async function project(
+  features: Matrix,
+  tokens: readonly SelectedToken[],
+  context: ImageEncodingContext,
+): Promise<Matrix> {
+  const textDim = context.checkpoint.config.text.hiddenSize;
+  const rows = combine(
+    features,
+    tokens.filter((token) => token.kind !== 'context'),
+  );
+  const embeddings = new Float32Array(tokens.length * textDim);
+  let projected: Float32Array = new Float32Array(0);
+  if (rows.rows > 0) {
+    const session = await context.sessions.projector();
+    const before = performance.now();
+    const output = await session.run({ features: floatTensor(rows.data, [rows.rows, rows.columns]) });
+    context.spend('projector', performance.now() - before);
+    projected = floats(output.embeddings);
+  }
+  let next = 0;
+  tokens.forEach((token, row) => {
+    const source =
+      token.kind === 'context' ? token.vector : projected.subarray(next * textDim, ++next * textDim);
+    embeddings.set(source, row * textDim);
+  });
+  return matrix(embeddings, textDim);
+}
+
+/** Applies a selection to rows: kept rows are copied, merged ones summed with their weights. */
+export function combine(rows: Matrix, tokens: Selection['tokens']): Matrix {
+  const width = rows.columns;
+  const data = new Float32Array(tokens.length * width);
+  tokens.forEach((token, target) => {
+    const start = target * width;
+    if (token.kind === 'kept') {
+      data.set(rows.data.subarray(token.index * width, (token.index + 1) * width), start);
+    } else if (token.kind === 'merged') {
+      token.sources.forEach((source, position) => {
+        const weight = token.weights[position];
+        const from = source * width;
+        for (let i = 0; i < width; i++) data[start + i] += weight * rows.data[from + i];
+      });
+    } else {
+      data.set(token.vector, start);
+    }
+  });
+  return matrix(data, width);
+}
+
+function importanceOf(ids: readonly TokenId[], layout: ImageLayout, attention: Float32Array): Float32Array {
+  const highest = attention.reduce((a, b) => Math.max(a, b), 0);
+  // A CLS or context token has no score of its own; it ranks with the most important patch.
+  return Float32Array.from(ids, (id) => {
+    const raster = id - layout.firstId;
+    return raster < layout.patches ? attention[raster] : highest;
+  });
+}
+
+function matrix(data: Float32Array, columns: number): Matrix {
+  return { data, rows: data.length / columns, columns };
+}
+
+function firstRows(source: Matrix, rows: number): Matrix {
+  return rows === source.rows
+    ? source
+    : matrix(source.data.subarray(0, rows * source.columns), source.columns);
+}
+
+function firstRowLast(source: Matrix): Matrix {
+  const data = new Float32Array(source.data.length);
+  data.set(source.data.subarray(source.columns));
+  data.set(source.data.subarray(0, source.columns), data.length - source.columns);
+  return matrix(data, source.columns);
+}

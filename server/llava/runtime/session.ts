@@ -1,0 +1,86 @@
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+
+import { DeviceError } from '../errors';
+import type { OnnxModel } from '../graph/onnx';
+
+export type Device = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
+
+/** Tensors by input or output name. */
+export type Tensors = Record<string, Tensor>;
+
+/** One loaded graph. */
+export class Session {
+  private constructor(private readonly session: InferenceSession) {}
+
+  /**
+   * @throws DeviceError where the device is not available or cannot take the graph. There is no silent fall-back: the
+   * caller decides, and tells the user.
+   */
+  static async create(model: OnnxModel, device: Device): Promise<Session> {
+    const configuration: Record<string, string> = {
+      // Prepacking would copy every mapped weight into private memory (135 MB instead of 7 for a 134 MB matrix).
+      disable_prepacking: '1',
+    };
+    if (model.weightsFolder !== undefined) {
+      configuration.model_external_initializers_file_folder_path = model.weightsFolder;
+    }
+    try {
+      return new Session(
+        await InferenceSession.create(model.bytes, {
+          executionProviders: [device],
+          // 3 = errors only: onnxruntime warns on stderr about things that are as they should be.
+          logSeverityLevel: 3,
+          extra: { session: configuration },
+        }),
+      );
+    } catch (error) {
+      throw new DeviceError({
+        code: 'device.session-failed',
+        message: `The model could not be loaded on the device "${device}".`,
+        why: firstLine(error),
+        nextStep:
+          device === 'cpu'
+            ? 'Close other programs if memory is short, or choose a smaller model.'
+            : 'Choose another device (--device cpu always works), or update the graphics driver.',
+        cause: error,
+      });
+    }
+  }
+
+  /** Runs the graph. Blocks the thread while it computes; the event loop turns once before. */
+  async run(feeds: Tensors): Promise<Tensors> {
+    try {
+      return (await this.session.run(feeds)) as Tensors;
+    } catch (error) {
+      throw new DeviceError({
+        code: 'device.run-failed',
+        message: 'The computation failed on the device.',
+        why: firstLine(error),
+        nextStep: 'Close other programs if memory is short, or choose --device cpu or a smaller model.',
+        cause: error,
+      });
+    }
+  }
+
+  async dispose(): Promise<void> {
+    await this.session.release();
+  }
+}
+
+export function floatTensor(data: Float32Array, dimensions: readonly number[]): Tensor {
+  return new Tensor('float32', data, dimensions);
+}
+
+export function idTensor(ids: ArrayLike<number>): Tensor {
+  return new Tensor('int64', BigInt64Array.from(ids as number[], BigInt), [ids.length]);
+}
+
+/** The data of a float output. Every output is a fresh buffer of its own, so the caller may keep it. */
+export function floats(tensor: Tensor): Float32Array {
+  return tensor.data as Float32Array;
+}
+
+function firstLine(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.split('\n')[0];
+}
