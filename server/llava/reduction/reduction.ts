@@ -164,9 +164,16 @@ export interface Reduction {
     readonly classToken?: boolean;
     readonly attention?: boolean;
     readonly keys?: boolean;
+    /** {@link VisionInput.similarity}: a wish, not a condition. */
+    readonly similarity?: boolean;
   };
   atVision?(input: VisionInput): Selection;
 
+  /** What `atEmbeddings` needs: `importance` makes the engine fetch the tower's attention. `similarity` is a wish. */
+  readonly embeddingsNeeds?: {
+    readonly importance?: boolean;
+    readonly similarity?: boolean;
+  };
   atEmbeddings?(input: EmbeddingsInput): Selection;
 
   /** The decoder layers before which `atLayer` is called (1 .. layers-1), ascending, and the score each wants. */

@@ -1,0 +1,46 @@
+import type { Budget } from './reduction';
+
+/**
+ * Reads a budget as a spec writes it: `64` (tokens), `0.5` or `50%` (a fraction), `all`. `1` is one token.
+ * @returns undefined where the text is none of these or lies outside its range.
+ */
+export function parseBudget(text: string, minimum: 0 | 1): Budget | undefined {
+  if (text === 'all') return { kind: 'fraction', fraction: 1 };
+  if (/^\d+$/.test(text)) {
+    const tokens = Number(text);
+    return Number.isSafeInteger(tokens) && tokens >= minimum ? { kind: 'tokens', tokens } : undefined;
+  }
+  const match = /^(\d*\.\d+|\d+e-\d+|\d*\.\d+e-\d+|\d+(?=%))(%?)$/i.exec(text);
+  if (!match) return undefined;
+  const percent = match[2] === '%';
+  // A percentage becomes the decimal fraction that a person would have written (33.3 % = 0.333, not 0.33299999999999996).
+  const fraction = percent ? Number((Number(match[1]) / 100).toPrecision(12)) : Number(match[1]);
+  const inRange = fraction > 0 && (percent ? fraction <= 1 : fraction < 1);
+  return inRange ? { kind: 'fraction', fraction } : undefined;
+}
+
+/** The canonical text of a budget; {@link parseBudget} reads it back. */
+export function formatBudget(budget: Budget): string {
+  if (budget.kind === 'tokens') return String(budget.tokens);
+  return budget.fraction === 1 ? 'all' : String(budget.fraction);
+}
+
+/**
+ * How many tokens a budget allows.
+ * @param whole what a fraction refers to.
+ * @param present how many tokens there are to keep (at most `whole`).
+ */
+export function budgetTokens(budget: Budget, whole: number, present = whole): number {
+  // A fraction of something never means nothing: a model without any image token would answer about no image.
+  const wanted =
+    budget.kind === 'tokens' ? budget.tokens : Math.max(1, roundHalfToEven(budget.fraction * whole));
+  return Math.min(wanted, present);
+}
+
+/** As Python's `round`, with which the published codes count: 12.5 -> 12, 13.5 -> 14. */
+export function roundHalfToEven(value: number): number {
+  const floor = Math.floor(value);
+  const rest = value - floor;
+  if (rest !== 0.5) return Math.round(value);
+  return floor % 2 === 0 ? floor : floor + 1;
+}
