@@ -11,7 +11,10 @@ export interface TensorSource {
   readonly byteLength: number;
 }
 
-/** Canonical name -> tensor. */
+/**
+ * Canonical name -> tensor: all that the engine needs, checked against the config, and every other tensor of these
+ * types. `lm_head.weight` is there exactly when `config.text.tieWordEmbeddings` is false.
+ */
 export type TensorMap = ReadonlyMap<string, TensorSource>;
 
 export interface PreprocessorConfig {
@@ -22,6 +25,11 @@ export interface PreprocessorConfig {
   readonly std: readonly [number, number, number];
   /** PIL's codes: 2 = bilinear, 3 = bicubic. */
   readonly resample: 2 | 3;
+  /**
+   * What the checkpoint's own processor does with an image that is not square ("crop"): CLIP's scales the short side to
+   * this many pixels and cuts a square of `size` out of the middle; undefined = SigLIP's, which squeezes to the square.
+   */
+  readonly shortestEdge: number | undefined;
 }
 
 /** Everything a checkpoint folder says, validated; no tensor data is read. */
@@ -38,6 +46,9 @@ export interface Checkpoint {
   readonly chatTemplate: string | undefined;
   readonly generation: { readonly maxNewTokens: number | undefined; readonly eosTokenIds: readonly number[] };
   readonly parameters: number;
-  /** SHA-256 (hex) over config, tensor headers, file sizes and modification times: identifies the checkpoint. */
+  /**
+   * SHA-256 (hex) over config, tensor headers, file sizes and samples of the data: identifies the checkpoint, and is the
+   * same for every copy of it.
+   */
   readonly hash: string;
 }
