@@ -1,0 +1,271 @@
+import type {
+  AnswerResult,
+  FromTokenView,
+  ReductionDescription,
+  TokenViewAnswer,
+  ToTokenView,
+} from '../protocol';
+
+/*
+ * Checks of what crosses the border between extension host and token view, and of the data in a standalone page. A
+ * message is taken whole or not at all; nothing here throws.
+ */
+
+/** @returns the message, or undefined when it is not one (to be ignored and logged) */
+export function parseToTokenView(value: unknown): ToTokenView | undefined {
+  return isToTokenView(value) ? value : undefined;
+}
+
+/** @returns the message, or undefined when it is not one (to be ignored and logged) */
+export function parseFromTokenView(value: unknown): FromTokenView | undefined {
+  return isFromTokenView(value) ? value : undefined;
+}
+
+/** @returns the answer, or undefined when it is not one */
+export function parseTokenViewAnswer(value: unknown): TokenViewAnswer | undefined {
+  return isTokenViewAnswer(value) ? value : undefined;
+}
+
+/** @returns the descriptions, or undefined when they are none */
+export function parseMethods(value: unknown): ReductionDescription[] | undefined {
+  return methodsCheck(value) ? (value as ReductionDescription[]) : undefined;
+}
+
+type Check = (value: unknown) => boolean;
+
+/** Longer texts than this are no questions, names or messages of ours. */
+const MAX_TEXT = 1_000_000;
+/** Base64 of the largest picture that is shown. */
+const MAX_DATA_URL = 200_000_000;
+/** Tokens, answer tokens, ... of one run: far above what any model makes. */
+const MAX_ITEMS = 2_000_000;
+/** Rows and columns of one tower input. */
+const MAX_SIDE = 1024;
+const DATA_URL = /^data:image\/(?:png|jpeg|webp|gif|avif);base64,[A-Za-z0-9+/]*={0,2}$/;
+
+const text: Check = (value) => typeof value === 'string' && value.length <= MAX_TEXT;
+const number: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const boolean: Check = (value) => typeof value === 'boolean';
+const count: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const side: Check = (value) => count(value) && (value as number) >= 1 && (value as number) <= MAX_SIDE;
+const positive: Check = (value) => number(value) && (value as number) > 0;
+const dataUrl: Check = (value) =>
+  typeof value === 'string' && value.length <= MAX_DATA_URL && DATA_URL.test(value);
+
+function oneOf(...values: readonly (string | number)[]): Check {
+  return (value) => values.some((candidate) => candidate === value);
+}
+
+function list(check: Check): Check {
+  return (value) => Array.isArray(value) && value.length <= MAX_ITEMS && value.every(check);
+}
+
+function optional(check: Check): Check {
+  return (value) => value === undefined || check(value);
+}
+
+function any(...checks: readonly Check[]): Check {
+  return (value) => checks.some((check) => check(value));
+}
+
+function shape(checks: Readonly<Record<string, Check>>): Check {
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+    const fields = new Map(Object.entries(value));
+    return Object.entries(checks).every(([name, check]) => check(fields.get(name)));
+  };
+}
+
+const rect = shape({ x: number, y: number, width: positive, height: positive });
+const layout = shape({
+  width: positive,
+  height: positive,
+  fit: oneOf('pad', 'crop', 'tiles'),
+  modelSize: positive,
+  tiles: (value) =>
+    list(shape({ firstId: count, rows: side, columns: side, source: rect }))(value) &&
+    (value as unknown[]).length > 0,
+  firstId: count,
+  patches: count,
+  classTokenId: count,
+  contextTokenId: count,
+});
+const place = any(
+  shape({ at: oneOf('vision', 'embeddings') }),
+  shape({ at: oneOf('layer'), layer: count }),
+  shape({ at: oneOf('step'), step: count }),
+);
+const stage = shape({
+  place,
+  method: text,
+  spec: text,
+  received: list(count),
+  kept: list(count),
+  merged: list(shape({ id: count, sources: list(count), weights: list(number) })),
+  dropped: list(count),
+  // JSON has no NaN: a score that is none arrives as null.
+  scores: optional(shape({ name: text, values: list(any(number, (value) => value === null)) })),
+  milliseconds: number,
+  note: optional(text),
+});
+const trace = shape({
+  version: oneOf(1),
+  images: list(layout),
+  decoderTokens: list(count),
+  stages: list(stage),
+  answer: list(
+    shape({
+      id: count,
+      text,
+      imageTokens: count,
+      cacheBytes: number,
+      milliseconds: number,
+      attention: list(number),
+    }),
+  ),
+});
+const timings = shape(
+  Object.fromEntries(
+    [
+      'load',
+      'decode',
+      'preprocess',
+      'vision',
+      'projector',
+      'selection',
+      'prefill',
+      'generate',
+      'firstToken',
+      'total',
+    ].map((name) => [name, number]),
+  ),
+);
+const result = shape({
+  answer: text,
+  answerTokenIds: list(count),
+  promptTokenIds: list(count),
+  firstStep: shape({ topTokenIds: list(count), topLogits: list(number) }),
+  finish: oneOf('stop', 'length'),
+  costs: shape({
+    imageTokens: shape({ total: count, atDecoder: count, perStage: list(count) }),
+    cacheBytes: number,
+    prefillMacs: number,
+    prefillMacsUnreduced: number,
+    timings,
+  }),
+  trace,
+  model: shape({ name: text, directory: text, family: text, parameters: number, hash: text }),
+  device: text,
+  reduction: text,
+  question: text,
+});
+
+const picture = shape({
+  name: text,
+  /** Empty while the picture is being read, or where a browser cannot show its format. */
+  dataUrl: any((value) => value === '', dataUrl),
+  width: optional(positive),
+  height: optional(positive),
+});
+const fit = oneOf('pad', 'crop');
+const question = { pictures: list(picture), question: text, reduction: text, fit };
+const warning = optional(
+  shape({ message: text, askAgain: optional(shape({ title: text, reduction: text })) }),
+);
+const answer = shape({ ...question, result, warning, cached: optional(boolean) });
+const error = shape({
+  code: text,
+  kind: oneOf('input', 'model', 'device', 'cancelled', 'internal'),
+  message: text,
+  why: optional(text),
+  nextStep: text,
+});
+const action = oneOf('chooseModel', 'restartInference', 'showLog', 'openSettings', 'pickImage');
+const parameter = any(
+  shape({ name: text, type: oneOf('budget'), minimum: count, default: text, description: text }),
+  shape({
+    name: text,
+    type: oneOf('integer', 'number'),
+    minimum: number,
+    maximum: number,
+    default: optional(number),
+    description: text,
+  }),
+  shape({ name: text, type: oneOf('choice'), choices: list(text), default: text, description: text }),
+);
+const methodsCheck = list(
+  shape({
+    id: text,
+    name: text,
+    summary: text,
+    paper: optional(text),
+    places: list(text),
+    needs: list(text),
+    control: boolean,
+    parameters: list(parameter),
+  }),
+);
+
+const toTokenView: Readonly<Record<ToTokenView['type'], Check>> = {
+  setup: shape({
+    methods: methodsCheck,
+    reduction: text,
+    fit,
+    model: optional(text),
+    device: optional(text),
+  }),
+  picture: shape({ pictures: list(picture), question: optional(text) }),
+  asked: shape({ run: count, ...question }),
+  progress: shape({ run: count, message: text, fraction: optional(number) }),
+  answerPart: shape({ run: count, text }),
+  answered: shape({ run: count, result, warning, cached: optional(boolean) }),
+  failed: shape({ run: count, error, action: optional(shape({ title: text, action })) }),
+};
+
+const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
+  ready: shape({ restored: boolean }),
+  ask: shape({ question: text, reduction: text, fit }),
+  cancel: shape({ run: count }),
+  pickImage: shape({}),
+  image: shape({ name: text, dataUrl }),
+  dropped: shape({ uris: list(text) }),
+  action: shape({ action }),
+  export: any(
+    shape({ format: oneOf('png'), name: text, dataUrl }),
+    shape({ format: oneOf('json', 'html'), name: text, answer }),
+  ),
+  copyText: shape({ text }),
+  log: shape({ message: text }),
+};
+
+function isToTokenView(value: unknown): value is ToTokenView {
+  return matches(value, toTokenView);
+}
+
+function isFromTokenView(value: unknown): value is FromTokenView {
+  return matches(value, fromTokenView);
+}
+
+function isTokenViewAnswer(value: unknown): value is TokenViewAnswer {
+  return answer(value) && consistent((value as TokenViewAnswer).result);
+}
+
+function matches(value: unknown, checks: Readonly<Record<string, Check>>): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { type } = value as { type?: unknown };
+  if (typeof type !== 'string' || !Object.hasOwn(checks, type) || !checks[type](value)) return false;
+  return type !== 'answered' || consistent((value as { result: AnswerResult }).result);
+}
+
+/** What the drawing relies on beyond types: lists that are aligned with one another. */
+function consistent({ trace: { decoderTokens, stages, answer: tokens, images } }: AnswerResult): boolean {
+  return (
+    images.length > 0 &&
+    tokens.every(({ attention }) => attention.length === decoderTokens.length) &&
+    stages.every(
+      ({ received, scores, merged }) =>
+        (scores === undefined || scores.values.length === received.length) &&
+        merged.every(({ sources, weights }) => sources.length === weights.length),
+    )
+  );
+}
