@@ -117,7 +117,7 @@ export class Decoding {
         ...(boundary && boundary.score !== 'lastQuery' ? { score: boundary.score } : {}),
       };
       const session = await sessions.decoder(part);
-      const feeds = {
+      const feeds: Tensors = {
         hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]),
         ...this.rowInputs(positions),
       };

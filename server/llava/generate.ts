@@ -8,11 +8,12 @@ import type {
 } from '../protocol';
 import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
+import { patchesPerSide } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
 import { encodeImage, type ImageTokens } from './imageTokens';
 import { formatReduction, parseReduction } from './reduction/parse';
-import type { Matrix, ModelShape, Reduction } from './reduction/reduction';
+import type { Matrix, ModelShape } from './reduction/reduction';
 import type { GraphSessions } from './runtime/graphSessions';
 import { floats, idTensor } from './runtime/session';
 import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
@@ -79,7 +80,6 @@ export async function generate(
   const start = performance.now();
   const spent = new Stopwatch();
   const reductions = parseReduction(question.reduction ?? 'none');
-  requireOneVisionMethod(reductions);
   throwIfCancelled(signal);
 
   // bytes -> pixels
@@ -210,7 +210,7 @@ async function preprocessImages(
   signal: AbortSignal | undefined,
 ): Promise<PreparedImage[]> {
   const { vision } = checkpoint.config;
-  const side = vision.imageSize / vision.patchSize;
+  const side = patchesPerSide(vision);
   const fit = question.fit ?? 'pad';
   const prepared: PreparedImage[] = [];
   let firstId = 0;
@@ -347,7 +347,7 @@ async function answerTokens(
 /** Image tokens that the unreduced model uses for one image. */
 export function unreducedTokens(checkpoint: Checkpoint, layout: ImageLayout | undefined): number {
   const { vision, visionFeatureSelectStrategy } = checkpoint.config;
-  const patches = layout?.patches ?? (vision.imageSize / vision.patchSize) ** 2;
+  const patches = layout?.patches ?? patchesPerSide(vision) ** 2;
   return patches + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
 }
 
@@ -372,17 +372,6 @@ function answerBudget(
     });
   }
   return Math.min(room, sampling?.maxTokens ?? checkpoint.generation.maxNewTokens ?? DEFAULT_MAX_TOKENS);
-}
-
-function requireOneVisionMethod(reductions: readonly Reduction[]): void {
-  const atVision = reductions.filter((reduction) => reduction.atVision);
-  if (atVision.length <= 1) return;
-  throw new InputError({
-    code: 'reduction.two-at-vision',
-    message: `${atVision.map((reduction) => reduction.spec).join(' and ')} both act after the vision tower.`,
-    why: 'Each of them needs the full patch grid.',
-    nextStep: 'Keep one of them; methods that act at other places can be added to it.',
-  });
 }
 
 /** Milliseconds by name. */

@@ -1,4 +1,4 @@
-import type { LlavaConfig, TextConfig } from '../checkpoint/config';
+import { type LlavaConfig, patchesPerSide, type TextConfig } from '../checkpoint/config';
 import { featureStates } from '../graph/visionTower';
 
 /**
@@ -67,7 +67,7 @@ export function cacheBytes(
 /** MACs of the tower for one image: the patch embedding and the layers up to the deepest one that gives features. */
 export function towerMacs(config: LlavaConfig): number {
   const { vision } = config;
-  const patches = (vision.imageSize / vision.patchSize) ** 2;
+  const patches = patchesPerSide(vision) ** 2;
   const rows = patches + (vision.hasClassToken ? 1 : 0);
   const embedding = patches * vision.patchSize ** 2 * 3 * vision.hiddenSize;
   const layers = Math.max(...featureStates(config));

@@ -69,3 +69,8 @@ export type RopeConfig =
       readonly highFrequencyFactor: number;
       readonly originalMaxPositions: number;
     };
+
+/** Patches along one side of the tower's square; pixels beyond the last whole patch are not seen. */
+export function patchesPerSide({ imageSize, patchSize }: VisionConfig): number {
+  return Math.floor(imageSize / patchSize);
+}

@@ -1,5 +1,5 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
-import type { LlavaConfig, VisionConfig } from '../checkpoint/config';
+import { type LlavaConfig, patchesPerSide, type VisionConfig } from '../checkpoint/config';
 import { activate, joinHeads, layerNorm, linear, splitHeads, weight } from './layers';
 import { GraphBuilder, type OnnxModel, type Value } from './onnx';
 
@@ -30,7 +30,7 @@ export function emitVisionTower(config: LlavaConfig, tensors: TensorMap, signals
   const graph = new GraphBuilder('vision');
   const states = featureStates(config);
   const last = Math.max(...states);
-  const patches = (vision.imageSize / vision.patchSize) ** 2;
+  const patches = patchesPerSide(vision) ** 2;
   const tokens = patches + (vision.hasClassToken ? 1 : 0);
 
   let hidden = emitPatchEmbeddings(graph, tensors, vision);

@@ -1,0 +1,102 @@
+import { readFile, stat } from 'node:fs/promises';
+
+import { InputError } from '../llava/errors';
+import { LlavaModel } from '../llava/model';
+import type { AnswerResult, ImageLayout } from '../protocol';
+import type { AskCommand } from './arguments';
+import { formatCosts } from './format';
+import { writeTrace } from './trace';
+
+/** Files larger than this are not images that anyone asks about; they would only fill the memory. */
+const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
+
+/** `fovea ask`: streams the answer to stdout and the costs to stderr, or prints one JSON object. */
+export async function ask(command: AskCommand, signal: AbortSignal): Promise<void> {
+  const image = await readImageFile(command.image);
+  const model = await LlavaModel.open(command.model, { device: command.device, signal });
+  try {
+    const result = await model.ask(
+      {
+        images: [image],
+        question: command.question,
+        system: command.system,
+        rawPrompt: command.raw ? command.question : undefined,
+        reduction: command.reduction,
+        fit: command.fit,
+        sampling: command.sampling,
+      },
+      { signal, onToken: command.json ? undefined : (piece) => process.stdout.write(piece) },
+    );
+    if (command.json) process.stdout.write(`${JSON.stringify(jsonOutput(result))}\n`);
+    else process.stdout.write('\n');
+    if (command.tracePath !== undefined) {
+      const written = await writeTrace(command.tracePath, result, [image]);
+      process.stderr.write(`trace: ${written}\n`);
+    }
+    if (!command.json) process.stderr.write(`${formatCosts(result)}\n`);
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** The documented shape of `--json`. */
+export function jsonOutput(result: AnswerResult): object {
+  return {
+    answer: result.answer,
+    answerTokenIds: result.answerTokenIds,
+    promptTokenIds: result.promptTokenIds,
+    firstStep: result.firstStep,
+    finish: result.finish,
+    imageTokens: result.costs.imageTokens,
+    stages: result.trace.stages.map(({ place, spec }) => ({ place, spec })),
+    kept: result.trace.stages.map((stage) => rasterIndices(stage.kept, result.trace.images)),
+    timings: result.costs.timings,
+    cacheBytes: result.costs.cacheBytes,
+    prefillMacs: result.costs.prefillMacs,
+    prefillMacsUnreduced: result.costs.prefillMacsUnreduced,
+    model: result.model,
+    device: result.device,
+    reduction: result.reduction,
+    question: result.question,
+  };
+}
+
+/** Raster indices of the patches among the ids, numbered through all images; CLS and context tokens have none. */
+function rasterIndices(ids: readonly number[], images: readonly ImageLayout[]): number[] {
+  let before = 0;
+  return images.flatMap((image) => {
+    const offset = before - image.firstId;
+    before += image.patches;
+    return ids
+      .filter((id) => id >= image.firstId && id < image.firstId + image.patches)
+      .map((id) => id + offset);
+  });
+}
+
+export async function readImageFile(file: string): Promise<Uint8Array> {
+  let size: number;
+  try {
+    const facts = await stat(file);
+    if (!facts.isFile()) throw new Error('It is not a file.');
+    size = facts.size;
+  } catch (error) {
+    throw new InputError({
+      code: 'image.unreadable',
+      message: `The image ${file} cannot be read.`,
+      why:
+        (error as NodeJS.ErrnoException).code === 'ENOENT'
+          ? 'There is no such file.'
+          : (error as Error).message,
+      nextStep: 'Check the path.',
+      cause: error,
+    });
+  }
+  if (size > MAX_IMAGE_BYTES) {
+    throw new InputError({
+      code: 'image.too-large',
+      message: `The image ${file} has ${Math.round(size / 1024 / 1024)} MB; at most ${MAX_IMAGE_BYTES / 1024 / 1024} MB are read.`,
+      nextStep: 'Save a smaller copy and ask about that.',
+    });
+  }
+  return readFile(file);
+}

@@ -1,0 +1,130 @@
+import { cacheBytes, prefillMacs } from '../llava/analysis/flops';
+import type { Checkpoint } from '../llava/checkpoint/checkpoint';
+import { openCheckpoint } from '../llava/checkpoint/open';
+import { unreducedTokens } from '../llava/generate';
+import type { InspectCommand } from './arguments';
+import { bytes } from './format';
+
+/** Text tokens around the image that the estimates assume: a chat template and a short question. */
+const ASSUMED_TEXT_TOKENS = 32;
+
+/** Budgets that the estimate lists, as shares of the image tokens. */
+const SHARES = [1, 1 / 2, 1 / 4, 1 / 9];
+
+interface Estimate {
+  imageTokens: number;
+  prefillMacs: number;
+  cacheBytes: number;
+}
+
+/** `fovea inspect`: what a checkpoint is, and what a question will cost with and without reduction. */
+export async function inspect(command: InspectCommand, signal: AbortSignal): Promise<void> {
+  const checkpoint = await openCheckpoint(command.model, { signal });
+  const report = describe(checkpoint);
+  process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : render(report));
+}
+
+type Report = ReturnType<typeof describe>;
+
+function describe(checkpoint: Checkpoint) {
+  const { config, parameters } = checkpoint;
+  const { vision, text } = config;
+  const imageTokens = unreducedTokens(checkpoint, undefined);
+  const dtypes = [...new Set(Array.from(checkpoint.tensors.values(), (tensor) => tensor.dtype))].sort();
+  return {
+    name: checkpoint.name,
+    directory: checkpoint.directory,
+    hash: checkpoint.hash,
+    family: config.modelType,
+    parameters,
+    dtypes,
+    /** Weights are mapped as fp32: this much address space and page cache, little private memory. */
+    weightBytes: parameters * Float32Array.BYTES_PER_ELEMENT,
+    imageTokens,
+    contextTokens: text.maxPositionEmbeddings,
+    vision: {
+      type: vision.modelType,
+      layers: vision.numHiddenLayers,
+      width: vision.hiddenSize,
+      heads: vision.numAttentionHeads,
+      imageSize: vision.imageSize,
+      patchSize: vision.patchSize,
+      classToken: vision.hasClassToken,
+      featureLayer: config.visionFeatureLayer,
+      select: config.visionFeatureSelectStrategy,
+    },
+    text: {
+      type: text.modelType,
+      layers: text.numHiddenLayers,
+      width: text.hiddenSize,
+      heads: text.numAttentionHeads,
+      keyValueHeads: text.numKeyValueHeads,
+      headDim: text.headDim,
+      feedForward: text.intermediateSize,
+      vocabulary: text.vocabSize,
+      tiedHead: text.tieWordEmbeddings,
+      rope: text.rope,
+    },
+    textTokensAssumed: ASSUMED_TEXT_TOKENS,
+    estimates: SHARES.map((share) => estimate(checkpoint, Math.max(1, Math.round(imageTokens * share)))),
+  };
+}
+
+/** What one image and a short question cost when `kept` image tokens enter the decoder. */
+function estimate({ config }: Checkpoint, kept: number): Estimate {
+  const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(kept + ASSUMED_TEXT_TOKENS);
+  return {
+    imageTokens: kept,
+    prefillMacs: prefillMacs(config, { images: 1, projected: kept, tokensPerLayer }),
+    cacheBytes: cacheBytes(config.text, tokensPerLayer),
+  };
+}
+
+function render(report: Report): string {
+  const { vision, text } = report;
+  const rows: [string, string][] = [
+    [
+      'model',
+      `${report.name} (${report.family}, ${millions(report.parameters)} parameters, ${report.dtypes.join('/')})`,
+    ],
+    ['folder', report.directory],
+    ['hash', report.hash],
+    [
+      'vision tower',
+      `${vision.type}, ${vision.layers} layers of ${vision.width}, ${vision.heads} heads, ${vision.imageSize} px in patches of ${vision.patchSize} px`,
+    ],
+    [
+      'features',
+      `layer ${vision.featureLayer.join(', ')}, ${vision.select}${vision.classToken ? ', CLS token' : ', no CLS token'}`,
+    ],
+    [
+      'decoder',
+      `${text.type}, ${text.layers} layers of ${text.width}, ${text.heads}/${text.keyValueHeads} heads of ${text.headDim}, feed-forward ${text.feedForward}, vocabulary ${text.vocabulary}${text.tiedHead ? ' (tied)' : ''}`,
+    ],
+    ['image tokens', `${report.imageTokens} per image, ${report.contextTokens} positions in all`],
+    ['weights', `${bytes(report.weightBytes)} mapped as fp32`],
+  ];
+  const label = Math.max(...rows.map(([name]) => name.length));
+  const header = rows.map(([name, value]) => `${name.padEnd(label)}  ${value}`).join('\n');
+  const full = report.estimates[0];
+  const table = report.estimates
+    .map((row) =>
+      [
+        String(row.imageTokens).padStart(12),
+        `${(row.prefillMacs / 1e9).toPrecision(3)} G`.padStart(12),
+        `${((100 * row.prefillMacs) / full.prefillMacs).toFixed(0)} %`.padStart(8),
+        bytes(row.cacheBytes).padStart(12),
+      ].join(''),
+    )
+    .join('\n');
+  return `${header}
+
+one image and ${report.textTokensAssumed} text tokens, reduced before the decoder:
+${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}
+${table}
+`;
+}
+
+function millions(count: number): string {
+  return count >= 1e9 ? `${(count / 1e9).toPrecision(3)} G` : `${(count / 1e6).toPrecision(3)} M`;
+}

@@ -1,0 +1,64 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import path from 'node:path';
+
+import { embeddedModelDirectory } from './cli/embeddedModel';
+import { bytes, milliseconds } from './cli/format';
+import { writeTrace } from './cli/trace';
+import { toErrorData } from './llava/errors';
+import { LlavaModel } from './llava/model';
+
+/** What `npm start` asks about which picture; `truth` is what a person sees in it. */
+interface Demonstration {
+  readonly image: string;
+  readonly questions: readonly string[];
+}
+
+const REDUCTIONS = ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=108,contextual=20'];
+
+/** `npm start`: two questions about a sample screenshot, with all tokens, FastV and VisionZip, on the embedded model. */
+async function main(): Promise<void> {
+  const root = path.join(__dirname, '..');
+  const samples = path.join(root, 'media', 'samples');
+  const demonstration = JSON.parse(await readFile(path.join(samples, 'demo.json'), 'utf8')) as Demonstration;
+  const file = path.join(samples, demonstration.image);
+  const image = await readFile(file);
+  const model = await LlavaModel.open(embeddedModelDirectory());
+  const { summary, device } = model;
+  process.stdout.write(
+    `${summary.name}, ${(summary.parameters / 1e6).toFixed(1)} M parameters, on ${device}\n`,
+  );
+  process.stdout.write(`${path.relative(process.cwd(), file)}\n`);
+  const output = path.join(root, 'out');
+  await mkdir(output, { recursive: true });
+
+  try {
+    for (const [index, question] of demonstration.questions.entries()) {
+      process.stdout.write(`\n? ${question}\n`);
+      for (const reduction of REDUCTIONS) {
+        process.stdout.write(`  ${reduction.padEnd(38)} `);
+        const result = await model.ask(
+          { images: [image], question, reduction },
+          { onToken: (piece) => process.stdout.write(piece) },
+        );
+        const { imageTokens, timings, cacheBytes } = result.costs;
+        const left = imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;
+        process.stdout.write(
+          `\n    ${left} of ${imageTokens.total} image tokens` +
+            ` · vision ${milliseconds(timings.vision)} · prefill ${milliseconds(timings.prefill)}` +
+            ` · decode ${milliseconds(timings.generate)} · cache ${bytes(cacheBytes)}\n`,
+        );
+        const name = `question-${index + 1}-${result.reduction.split(':')[0]}.html`;
+        const written = await writeTrace(path.join(output, name), result, [image]);
+        process.stdout.write(`    ${path.relative(process.cwd(), written)}\n`);
+      }
+    }
+  } finally {
+    await model.dispose();
+  }
+}
+
+main().catch((thrown: unknown) => {
+  const error = toErrorData(thrown);
+  process.stderr.write(`${error.message}\n${error.why ? `${error.why}\n` : ''}${error.nextStep}\n`);
+  process.exitCode = 1;
+});
