@@ -1,7 +1,5 @@
-import { InputError } from '../errors';
 import { budgetTokens } from './budget';
 import { defineMethod } from './method';
-import type { ModelShape } from './reduction';
 import { keptTokens, topK } from './topK';
 
 /**
@@ -56,25 +54,10 @@ export const fastV = defineMethod(
     ],
   },
   ({ layer, keep, score }) => ({
-    layerBoundaries: (model) => [{ layer: layerInside(model, layer, 'fastv'), score }],
+    layerBoundaries: () => [{ layer, score }],
     atLayer: ({ scores, enteredDecoder }) => ({
       tokens: keptTokens(topK(scores, budgetTokens(keep, enteredDecoder, scores.length))),
       scores: { name: score, values: scores },
     }),
   }),
 );
-
-/**
- * The layer itself, where the decoder has it.
- * @throws InputError where it does not.
- */
-export function layerInside({ layers }: ModelShape, layer: number, id: string): number {
-  if (layer < layers) return layer;
-  throw new InputError({
-    code: 'reduction.layer-out-of-range',
-    message: `${id}: this model has no decoder layer ${layer}.`,
-    why: `Its decoder has ${layers} layers, counted from 0.`,
-    nextStep:
-      layers > 1 ? `Use a layer from 1 to ${layers - 1}.` : 'Use a reduction that acts before the decoder.',
-  });
-}

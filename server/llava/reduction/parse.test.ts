@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors';
 import { formatReduction, parseReduction } from './parse';
-import { reductionMethods } from './registry';
+import { REDUCTIONS } from './registry';
 
 const canonical = (spec: string) => formatReduction(parseReduction(spec));
 
@@ -42,7 +42,7 @@ describe('a reduction spec', () => {
   });
 
   it('has one canonical text: reading it back gives the same', () => {
-    for (const { description } of reductionMethods) {
+    for (const { description } of REDUCTIONS) {
       const once = canonical(description.id);
       expect(once.startsWith(description.id)).toBe(true);
       expect(canonical(once)).toBe(once);
@@ -59,7 +59,7 @@ describe('a reduction spec', () => {
     expect(error.code).toBe('reduction.unknown-method');
     expect(error.message).toContain('"fsatv"');
     expect(error.nextStep).toContain('Did you mean "fastv"?');
-    for (const { description } of reductionMethods) expect(error.nextStep).toContain(description.id);
+    for (const { description } of REDUCTIONS) expect(error.nextStep).toContain(description.id);
   });
 
   it('suggests nothing where nothing is near', () => {

@@ -9,7 +9,7 @@ import type {
   ReductionParameter,
   ReductionPlace,
 } from './reduction';
-import { reductionMethods } from './registry';
+import { REDUCTIONS } from './registry';
 
 /** The spec of the unreduced model. */
 const NONE = 'none';
@@ -26,10 +26,7 @@ const ONCE: readonly ReductionPlace[] = ['pixels', 'vision'];
  * @returns the reductions in the order in which they act: by place, and at one place as written. `none` gives none.
  * @throws InputError naming what is wrong and what exists.
  */
-export function parseReduction(
-  spec: string,
-  methods: readonly ReductionMethod[] = reductionMethods,
-): Reduction[] {
+export function parseReduction(spec: string, methods: readonly ReductionMethod[] = REDUCTIONS): Reduction[] {
   const parts = spec.split('+').map((part) => part.trim());
   if (parts.length === 1 && parts[0].toLowerCase() === NONE) return [];
   const chosen = parts.map((part) => parsePart(part, methods));
@@ -42,8 +39,7 @@ export function parseReduction(
         code: 'reduction.conflict',
         message: `${ids.join(' and ')} cannot be combined.`,
         why: `Each of them chooses among all patches ${place === 'vision' ? 'after the vision tower' : 'before the vision tower'}, and only one method can act there.`,
-        nextStep:
-          'Keep one of them, and combine it with methods that act later: "fovea ask --help" lists where each acts.',
+        nextStep: 'Keep one of them; it can be combined with methods that act later, such as fastv.',
       });
     }
   }

@@ -159,24 +159,25 @@ export interface Reduction {
    */
   atPixels?(input: PixelsInput): Grid | undefined;
 
-  /** Which extra outputs of the vision tower `atVision` needs. */
+  /**
+   * Which extra outputs of the vision tower the hooks before the decoder need; `attention` also makes
+   * {@link EmbeddingsInput.importance}.
+   */
   readonly visionNeeds?: {
     readonly classToken?: boolean;
     readonly attention?: boolean;
     readonly keys?: boolean;
-    /** {@link VisionInput.similarity}: a wish, not a condition. */
-    readonly similarity?: boolean;
   };
+  /** The hook before the decoder reads `similarity`. A wish: an engine that has no fast way to it may ignore this. */
+  readonly wantsSimilarity?: boolean;
   atVision?(input: VisionInput): Selection;
 
-  /** What `atEmbeddings` needs: `importance` makes the engine fetch the tower's attention. `similarity` is a wish. */
-  readonly embeddingsNeeds?: {
-    readonly importance?: boolean;
-    readonly similarity?: boolean;
-  };
   atEmbeddings?(input: EmbeddingsInput): Selection;
 
-  /** The decoder layers before which `atLayer` is called (1 .. layers-1), ascending, and the score each wants. */
+  /**
+   * The decoder layers before which `atLayer` is called, ascending, and the score each wants. The engine refuses layers
+   * that the model does not have (1 .. layers-1 can be asked for).
+   */
   layerBoundaries?(model: ModelShape): readonly { layer: number; score: LayerScore }[];
   /** Answers with `kept` tokens only, ascending. */
   atLayer?(input: LayerInput): Selection;

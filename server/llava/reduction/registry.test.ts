@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { parseReduction } from './parse';
-import { reductionMethods } from './registry';
+import { REDUCTIONS } from './registry';
 
 describe('the registry', () => {
   it('names every method and every parameter once', () => {
-    const ids = reductionMethods.map(({ description }) => description.id);
+    const ids = REDUCTIONS.map(({ description }) => description.id);
     expect(new Set(ids).size).toBe(ids.length);
-    for (const { description } of reductionMethods) {
+    for (const { description } of REDUCTIONS) {
       const names = description.parameters.map(({ name }) => name);
       expect(new Set(names).size).toBe(names.length);
     }
   });
 
-  it.each(reductionMethods.map(({ description }) => [description.id, description] as const))(
+  it.each(REDUCTIONS.map(({ description }) => [description.id, description] as const))(
     '%s can be written in a spec, acts where it says, and stays inside its own ranges',
     (id, description) => {
       expect(id).toMatch(/^[a-z][a-z0-9-]*$/);

@@ -1,5 +1,5 @@
 import { budgetTokens } from './budget';
-import { rankable } from './importance';
+import { visionImportance } from './importance';
 import { defineMethod } from './method';
 import type { Matrix, SelectedToken, VisionInput } from './reduction';
 import { keepAll, keptTokens, topK } from './topK';
@@ -54,7 +54,7 @@ export const visionZip = defineMethod(
     visionNeeds: { classToken: true, attention: true, keys: true },
     atVision: (input) => {
       const patches = input.grid.rows * input.grid.columns;
-      const scores = rankable(input, 'visionzip');
+      const scores = visionImportance(input, 'visionzip');
       const dominantCount = budgetTokens(dominant, patches);
       const contextualCount = budgetTokens(contextual, patches);
       if (dominantCount + contextualCount >= patches) return keepAll(patches, scores);
@@ -81,9 +81,9 @@ function complement(chosen: Uint32Array, count: number): Uint32Array {
   return rest;
 }
 
-function keysOf({ keys, features }: VisionInput): Matrix {
-  // The features themselves are the next best description of what a patch shows.
-  return keys ?? features;
+function keysOf({ keys }: VisionInput): Matrix {
+  if (!keys) throw new Error('visionzip asked for the keys of the vision tower and did not get them');
+  return keys;
 }
 
 /** Merges `rest` (ascending; more than `count`) into `count` tokens, in the order of their targets. */
