@@ -1,0 +1,14 @@
+import { imageForCommand } from '../images';
+import { inputQuestion } from '../questionInput';
+import type { CommandContext } from './commands';
+
+/** "Ask About Image...": which image, which question, then the answer streams into the token view. */
+export async function askAboutImage(
+  { client, memory, tokenView }: CommandContext,
+  argument: unknown,
+): Promise<void> {
+  const image = await imageForCommand(argument, client, memory);
+  if (!image) return;
+  const question = await inputQuestion(image.name, memory);
+  if (question) await tokenView.ask({ images: [image], question });
+}

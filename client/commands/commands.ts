@@ -1,0 +1,55 @@
+/** Every command of the manifest, and the one place where their failures are shown. */
+import * as vscode from 'vscode';
+import type { ComparisonDocuments } from '../comparisonDocuments';
+import { showError } from '../errors';
+import type { FoveaLanguageClient } from '../languageClient';
+import type { Memory } from '../memory';
+import type { TokenView } from '../tokenView/tokenView';
+import { askAboutImage } from './askAboutImage';
+import { askClipboard } from './askClipboard';
+import { chooseModel } from './chooseModel';
+import { compareReductions } from './compareReductions';
+import { explainImage } from './explainImage';
+import { clearCache, restartInference } from './maintenance';
+import { trySample } from './trySample';
+
+/** What commands work with. */
+export interface CommandContext {
+  extensionUri: vscode.Uri;
+  client: FoveaLanguageClient;
+  memory: Memory;
+  tokenView: TokenView;
+  comparisons: ComparisonDocuments;
+  log: vscode.LogOutputChannel;
+}
+
+/** What a command does; the argument is whatever a menu, a hover or a keybinding passed. */
+type Command = (context: CommandContext, argument: unknown) => void | Promise<void>;
+
+/** By the names in the manifest, which `HoverCommand` of the protocol repeats for those that hovers link to. */
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  'fovea.askAboutImage': askAboutImage,
+  'fovea.explainImage': explainImage,
+  'fovea.askClipboard': askClipboard,
+  'fovea.compareReductions': compareReductions,
+  'fovea.trySample': trySample,
+  'fovea.chooseModel': chooseModel,
+  'fovea.showTokenView': ({ tokenView }) => tokenView.show(),
+  'fovea.restartInference': restartInference,
+  'fovea.showLog': ({ log }) => log.show(),
+  'fovea.clearCache': clearCache,
+};
+
+export function registerCommands(context: CommandContext): vscode.Disposable {
+  const registrations = Object.entries(COMMANDS).map(([name, command]) =>
+    vscode.commands.registerCommand(name, async (argument: unknown) => {
+      try {
+        await command(context, argument);
+      } catch (error) {
+        context.log.error(`${name} failed.`, error);
+        await showError(error);
+      }
+    }),
+  );
+  return vscode.Disposable.from(...registrations);
+}

@@ -1,0 +1,11 @@
+import { imageForCommand } from '../images';
+import type { CommandContext } from './commands';
+
+/** "Explain Image": the question of hovers, so that its answer is the one that hovers show from then on. */
+export async function explainImage(
+  { client, memory, tokenView }: CommandContext,
+  argument: unknown,
+): Promise<void> {
+  const image = await imageForCommand(argument, client, memory);
+  if (image) await tokenView.ask({ images: [image] });
+}

@@ -1,0 +1,38 @@
+/** The extension host's program: everything that touches the `vscode` API, put together. */
+import * as vscode from 'vscode';
+import { ComparisonDocuments } from './comparisonDocuments';
+import { registerCommands } from './commands/commands';
+import { keepEditorContext } from './editorContext';
+import { FoveaLanguageClient } from './languageClient';
+import { Memory } from './memory';
+import { registerStatus } from './status';
+import { ShownImages } from './tokenView/shownImages';
+import { TokenView } from './tokenView/tokenView';
+
+let client: FoveaLanguageClient | undefined;
+
+/** Returns at once: the language server starts beside it, and whatever needs it waits. */
+export function activate(context: vscode.ExtensionContext): void {
+  const { extensionUri, subscriptions, workspaceState } = context;
+  const log = vscode.window.createOutputChannel('Fovea', { log: true });
+  client = new FoveaLanguageClient(context, log);
+  const memory = new Memory(workspaceState);
+  const shownImages = new ShownImages(workspaceState, context.storageUri ?? context.globalStorageUri);
+  const tokenView = new TokenView(extensionUri, client, memory, shownImages, log);
+  const comparisons = new ComparisonDocuments();
+  subscriptions.push(
+    log,
+    tokenView,
+    comparisons,
+    registerStatus(client),
+    keepEditorContext(client),
+    registerCommands({ extensionUri, client, memory, tokenView, comparisons, log }),
+  );
+  client.start().catch((error: unknown) => log.error('The language server did not start.', error));
+}
+
+/** The server ends with the window; awaited, so that no process is left behind. */
+export async function deactivate(): Promise<void> {
+  await client?.stop();
+  client = undefined;
+}

@@ -1,0 +1,108 @@
+/** The language status item: state, model, device and memory, and a click for the actions that fit the state. */
+import * as vscode from 'vscode';
+import type { StatusNotification } from '../server/protocol';
+import { LANGUAGES, type FoveaLanguageClient } from './languageClient';
+
+type Status = StatusNotification.Params;
+
+/** Not in the palette: what the item's click runs. */
+const SHOW_ACTIONS = 'fovea.showStatusActions';
+
+export function registerStatus(client: FoveaLanguageClient): vscode.Disposable {
+  const item = vscode.languages.createLanguageStatusItem('fovea.status', [...LANGUAGES]);
+  item.name = 'Fovea';
+  const show = (status: Status | undefined) => {
+    item.text = stateText(status);
+    item.detail = detailText(status);
+    item.busy = status?.state === 'loading' || status?.state === 'working';
+    item.severity =
+      status?.state === 'failed' || status?.state === 'stopped'
+        ? vscode.LanguageStatusSeverity.Error
+        : vscode.LanguageStatusSeverity.Information;
+    item.command = { command: SHOW_ACTIONS, title: vscode.l10n.t('Actions') };
+    item.accessibilityInformation = { label: `Fovea: ${item.text}, ${item.detail}` };
+  };
+  show(client.status);
+  return vscode.Disposable.from(
+    item,
+    client.onStatus(show),
+    vscode.commands.registerCommand(SHOW_ACTIONS, () => showActions(client.status)),
+  );
+}
+
+export function stateText(status: Status | undefined): string {
+  switch (status?.state) {
+    case undefined:
+    case 'idle':
+      return vscode.l10n.t('Fovea: no model in memory');
+    case 'loading':
+      return vscode.l10n.t('Fovea: loading the model');
+    case 'ready':
+      return vscode.l10n.t('Fovea: ready');
+    case 'working':
+      return status.waiting > 0
+        ? vscode.l10n.t('Fovea: answering, {0} waiting', status.waiting)
+        : vscode.l10n.t('Fovea: answering');
+    case 'failed':
+      return vscode.l10n.t('Fovea: the model did not load');
+    case 'stopped':
+      return vscode.l10n.t('Fovea: stopped');
+  }
+}
+
+export function detailText(status: Status | undefined): string {
+  if (!status) return '';
+  if (status.error && (status.state === 'failed' || status.state === 'stopped')) return status.error.message;
+  if (status.state === 'loading') {
+    const percent = status.fraction === undefined ? '' : ` ${Math.round(status.fraction * 100)} %`;
+    return `${status.stage ?? ''}${percent}`;
+  }
+  const memory = status.memoryBytes === undefined ? undefined : `${Math.round(status.memoryBytes / 1e6)} MB`;
+  return [status.model?.name, status.device, memory].filter(Boolean).join(' · ');
+}
+
+interface ActionItem extends vscode.QuickPickItem {
+  command: string;
+  values?: readonly unknown[];
+}
+
+async function showActions(status: Status | undefined): Promise<void> {
+  const error =
+    status?.error &&
+    [status.error.message, status.error.why, status.error.nextStep].filter(Boolean).join(' ');
+  const picked = await vscode.window.showQuickPick(actionsFor(status?.state ?? 'idle'), {
+    title: stateText(status),
+    placeHolder: error ?? status?.deviceNote ?? detailText(status),
+  });
+  if (picked) await vscode.commands.executeCommand(picked.command, ...(picked.values ?? []));
+}
+
+/** First what mends or uses the present state, then what is always of use. */
+function actionsFor(state: Status['state']): ActionItem[] {
+  const ask = { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.askAboutImage' };
+  const view = { label: vscode.l10n.t('$(table) Show Token View'), command: 'fovea.showTokenView' };
+  const model = { label: vscode.l10n.t('$(symbol-misc) Choose Model...'), command: 'fovea.chooseModel' };
+  const device = {
+    label: vscode.l10n.t('$(circuit-board) Choose Device...'),
+    command: 'workbench.action.openSettings',
+    values: ['fovea.device'],
+  };
+  const restart = {
+    label: vscode.l10n.t('$(debug-restart) Restart Inference'),
+    command: 'fovea.restartInference',
+  };
+  const log = { label: vscode.l10n.t('$(output) Show Log'), command: 'fovea.showLog' };
+  const clear = { label: vscode.l10n.t('$(clear-all) Clear Answer Cache'), command: 'fovea.clearCache' };
+  switch (state) {
+    case 'failed':
+      return [model, device, restart, log];
+    case 'stopped':
+      return [restart, log, device, model];
+    case 'loading':
+    case 'working':
+      return [view, restart, log];
+    case 'idle':
+    case 'ready':
+      return [ask, view, model, device, clear, restart, log];
+  }
+}

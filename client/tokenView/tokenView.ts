@@ -1,0 +1,337 @@
+/**
+ * The token view as the rest of the extension host sees it: ask, and everything from the first progress to the answer
+ * appears there. Holds the present run, so that a page which was hidden or reloaded can be told where things stand.
+ */
+import * as vscode from 'vscode';
+import {
+  EXPLAIN_QUESTION,
+  ReductionsRequest,
+  type AskRequest,
+  type FromTokenView,
+  type ReductionDescription,
+  type TokenViewPicture,
+  type TokenViewQuestion,
+  type ToTokenView,
+} from '../../server/protocol';
+import { reductionSetting, shownFit, type ShownFit } from '../configuration';
+import { actionFor, runAction, toErrorData } from '../errors';
+import type { NamedImage } from '../images';
+import type { FoveaLanguageClient } from '../languageClient';
+import type { Memory } from '../memory';
+import { saveExport } from './saveExport';
+import { droppedImage, imageFromView } from './incoming';
+import { TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
+import { pictureOf } from './picture';
+import type { ShownImages } from './shownImages';
+
+/** A question as commands ask it; what is absent follows the settings. */
+export interface Question {
+  images: NamedImage[];
+  /** Absent: the question of "Explain Image". */
+  question?: string;
+  reduction?: string;
+  fit?: ShownFit;
+}
+
+/** One run, with all that a page needs to catch up. */
+interface Run {
+  number: number;
+  images: NamedImage[];
+  shown: TokenViewQuestion;
+  /** `asked` was sent, or would have been had the page been there. */
+  announced: boolean;
+  cancellation: vscode.CancellationTokenSource;
+  progress?: ToTokenView;
+  text: string;
+  outcome?: ToTokenView & { type: 'answered' | 'failed' };
+  /** The page has been given the outcome. */
+  delivered: boolean;
+}
+
+export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposable {
+  private panel: TokenViewPanel | undefined;
+  private images: NamedImage[] = [];
+  private pictures: TokenViewPicture[] = [];
+  private run: Run | undefined;
+  /** Starts from the clock, so that no number comes back after a window reload, when a page may remember old ones. */
+  private lastRun = Date.now();
+  private methods: readonly ReductionDescription[] | undefined;
+  private readonly subscriptions: vscode.Disposable[];
+
+  constructor(
+    private readonly extensionUri: vscode.Uri,
+    private readonly client: FoveaLanguageClient,
+    private readonly memory: Memory,
+    private readonly shownImages: ShownImages,
+    private readonly log: vscode.LogOutputChannel,
+  ) {
+    let model: string | undefined;
+    this.subscriptions = [
+      vscode.window.registerWebviewPanelSerializer(TOKEN_VIEW_TYPE, this),
+      vscode.workspace.onDidChangeConfiguration((event) => {
+        if (event.affectsConfiguration('fovea')) void this.sendSetup();
+      }),
+      client.onStatus((status) => {
+        const now = `${status.model?.hash} ${status.device}`;
+        if (now !== model) void this.sendSetup();
+        model = now;
+      }),
+    ];
+  }
+
+  /** Leaves the panel alone: after a window reload it is to come back. */
+  dispose(): void {
+    this.run?.cancellation.cancel();
+    for (const subscription of this.subscriptions) subscription.dispose();
+  }
+
+  /** After a window reload: the page keeps its own state, the images to ask about are remembered here. */
+  async deserializeWebviewPanel(panel: vscode.WebviewPanel): Promise<void> {
+    this.images = await this.shownImages.load();
+    this.attach(panel);
+  }
+
+  show(preserveFocus = false): void {
+    if (this.panel) this.panel.reveal(preserveFocus);
+    else this.attach(TokenViewPanel.create(preserveFocus));
+  }
+
+  /** Shows images without asking anything yet. */
+  async showImages(images: NamedImage[]): Promise<void> {
+    this.run?.cancellation.cancel();
+    this.show(true);
+    try {
+      this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
+    } catch (error) {
+      return this.fail(this.begin({ images }), error);
+    }
+    this.images = images;
+    this.run = undefined;
+    this.setTitle(images);
+    this.post({ type: 'picture', pictures: this.pictures });
+    await this.shownImages.save(images);
+  }
+
+  /**
+   * Asks, and shows everything in the view. A run in progress is cancelled: the view shows one at a time.
+   * @returns the answer, or undefined when there is none (the view says why)
+   */
+  async ask(question: Question): Promise<AskRequest.Result | undefined> {
+    const previous = this.run;
+    previous?.cancellation.cancel();
+    const run = this.begin(question);
+    this.show(true);
+    try {
+      return await this.answer(run, question, previous);
+    } catch (error) {
+      this.fail(run, error);
+      return undefined;
+    } finally {
+      run.cancellation.dispose();
+    }
+  }
+
+  private begin({ images, question, reduction, fit }: Question): Run {
+    const resource = resourceOf(images);
+    this.lastRun += 1;
+    const samePictures = images === this.images && this.pictures.length === images.length;
+    const run: Run = {
+      number: this.lastRun,
+      images,
+      announced: false,
+      shown: {
+        pictures: samePictures ? this.pictures : images.map(({ name }) => ({ name, dataUrl: '' })),
+        question: question ?? EXPLAIN_QUESTION,
+        reduction: reduction ?? reductionSetting(resource),
+        fit: fit ?? shownFit(resource),
+      },
+      cancellation: new vscode.CancellationTokenSource(),
+      text: '',
+      delivered: false,
+    };
+    this.run = run;
+    this.images = images;
+    return run;
+  }
+
+  private async answer(run: Run, question: Question, previous: Run | undefined): Promise<AskRequest.Result> {
+    const { images } = question;
+    this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
+    run.shown = { ...run.shown, pictures: this.pictures };
+    this.announce(run);
+    this.setTitle(images);
+    await this.shownImages.save(images);
+    await this.remember(images, question.question);
+
+    const observer = {
+      onPieces: ({ pieces }: AskRequest.Partial) => {
+        run.text += pieces.join('');
+        this.postFor(run, { type: 'answerPart', run: run.number, text: pieces.join('') });
+      },
+      onProgress: ({ message, fraction }: { message: string; fraction?: number }) => {
+        run.progress = { type: 'progress', run: run.number, message, fraction };
+        this.postFor(run, run.progress);
+      },
+    };
+    const parameters: AskRequest.Params = {
+      images: images.map(({ source }) => source),
+      question: question.question,
+      reduction: question.reduction,
+      fit: question.fit,
+      // Who asks the very same thing again wants to see it run, not the stored answer.
+      fresh: (previous && repeats(run, previous)) || undefined,
+    };
+    const title = vscode.l10n.t('Fovea: looking at {0}', images.map(({ name }) => name).join(', '));
+    const answer = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title }, () =>
+      this.client.ask(parameters, observer, run.cancellation.token),
+    );
+    this.finish(run, { type: 'answered', run: run.number, result: answer.result, cached: answer.cached });
+    return answer;
+  }
+
+  private announce(run: Run): void {
+    run.announced = true;
+    this.postFor(run, { type: 'asked', run: run.number, ...run.shown });
+  }
+
+  private fail(run: Run, error: unknown): void {
+    const data = toErrorData(error);
+    if (data.kind !== 'cancelled') this.log.warn(`No answer: ${data.code}: ${data.message}`, error);
+    if (!run.announced) this.announce(run);
+    this.finish(run, { type: 'failed', run: run.number, error: data, action: actionFor(data) });
+  }
+
+  private finish(run: Run, outcome: Run['outcome'] & object): void {
+    run.outcome = outcome;
+    run.delivered = this.postFor(run, outcome);
+  }
+
+  private async remember(images: readonly NamedImage[], question: string | undefined): Promise<void> {
+    for (const { source } of images) {
+      if ('uri' in source && source.uri.startsWith('file:')) await this.memory.rememberImage(source.uri);
+    }
+    if (question) await this.memory.rememberQuestion(question);
+  }
+
+  private setTitle(images: readonly NamedImage[]): void {
+    if (this.panel)
+      this.panel.title = vscode.l10n.t('Tokens: {0}', images.map(({ name }) => name).join(', '));
+  }
+
+  private attach(panel: vscode.WebviewPanel): void {
+    this.panel?.dispose();
+    const attached: TokenViewPanel = new TokenViewPanel(
+      panel,
+      this.extensionUri,
+      {
+        onMessage: (message) => {
+          this.receive(message).catch((error: unknown) =>
+            this.log.error('The token view asked for what failed.', error),
+          );
+        },
+        onDispose: () => {
+          if (this.panel !== attached) return;
+          this.panel = undefined;
+          this.run?.cancellation.cancel();
+        },
+      },
+      this.log,
+    );
+    this.panel = attached;
+  }
+
+  private post(message: ToTokenView): boolean {
+    return this.panel?.post(message) ?? false;
+  }
+
+  /** Messages of a run that another has replaced are of no interest any more. */
+  private postFor(run: Run, message: ToTokenView): boolean {
+    return this.run === run && this.post(message);
+  }
+
+  private async receive(message: FromTokenView): Promise<void> {
+    switch (message.type) {
+      case 'ready':
+        await this.sendSetup();
+        return this.catchUp(message.restored);
+      case 'ask': {
+        const usual = message.fit === shownFit(resourceOf(this.images));
+        await this.ask({ ...message, images: this.images, fit: usual ? undefined : message.fit });
+        return;
+      }
+      case 'cancel':
+        if (this.run?.number === message.run) this.run.cancellation.cancel();
+        return;
+      case 'pickImage':
+        return runAction('pickImage');
+      case 'image':
+        return this.showImages([imageFromView(message)]);
+      case 'dropped': {
+        const image = await droppedImage(message.uris);
+        return image && this.showImages([image]);
+      }
+      case 'action':
+        return runAction(message.action);
+      case 'export':
+        return saveExport(
+          message,
+          this.images.map(({ source }) => source),
+          resourceOf(this.images),
+          this.client,
+        );
+      case 'copyText':
+        return vscode.env.clipboard.writeText(message.text);
+      case 'log':
+        return this.log.info(`Token view: ${message.message}`);
+    }
+  }
+
+  /** Tells a page that has just come up what it missed. */
+  private catchUp(restored: boolean): void {
+    const { run } = this;
+    if (!run) {
+      if (!restored && this.pictures.length > 0) this.post({ type: 'picture', pictures: this.pictures });
+      return;
+    }
+    if (!run.announced || (restored && run.delivered)) return;
+    this.post({ type: 'asked', run: run.number, ...run.shown });
+    if (run.progress) this.post(run.progress);
+    if (run.text) this.post({ type: 'answerPart', run: run.number, text: run.text });
+    if (run.outcome) run.delivered = this.post(run.outcome);
+  }
+
+  private async sendSetup(): Promise<void> {
+    if (!this.panel) return;
+    try {
+      this.methods ??= await this.client.request(ReductionsRequest.type, {});
+    } catch (error) {
+      this.log.error('The reductions could not be listed.', error);
+    }
+    const resource = resourceOf(this.images);
+    const { status } = this.client;
+    this.post({
+      type: 'setup',
+      methods: [...(this.methods ?? [])],
+      reduction: reductionSetting(resource),
+      fit: shownFit(resource),
+      model: status?.model?.name,
+      device: status?.device,
+    });
+  }
+}
+
+/** True for the very question that was just answered. */
+function repeats(run: Run, previous: Run): boolean {
+  const { shown } = previous;
+  const sameQuestion = shown.question === run.shown.question && shown.reduction === run.shown.reduction;
+  const samePicture = previous.images === run.images && shown.fit === run.shown.fit;
+  return previous.outcome?.type === 'answered' && sameQuestion && samePicture;
+}
+
+/** The file whose folder decides which settings apply. */
+function resourceOf(images: readonly NamedImage[]): vscode.Uri | undefined {
+  const source = images[0]?.source;
+  return source && 'uri' in source && source.uri.startsWith('file:')
+    ? vscode.Uri.parse(source.uri)
+    : undefined;
+}
