@@ -177,9 +177,14 @@ def write_checkpoint(configuration: Configuration, folder: Path, seed: int) -> N
     write_weights(tensors, folder, configuration.shards)
 
 
+def save_shard(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)
+
+
 def write_weights(tensors: dict[str, torch.Tensor], folder: Path, shards: int) -> None:
     if shards == 1:
-        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+        save_shard(tensors, folder / "model.safetensors")
         return
     files: list[dict[str, torch.Tensor]] = [{} for _ in range(shards)]
     for index, name in enumerate(sorted(tensors)):
@@ -188,7 +193,7 @@ def write_weights(tensors: dict[str, torch.Tensor], folder: Path, shards: int) -
     weight_map = {}
     for index, part in enumerate(files):
         file_name = f"model-{index + 1:05d}-of-{shards:05d}.safetensors"
-        save_file(part, folder / file_name, metadata={"format": "pt"})
+        save_shard(part, folder / file_name)
         weight_map |= dict.fromkeys(part, file_name)
     total = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     write_json(

@@ -38,6 +38,7 @@ def read_json(path: Path) -> object:
 def write_tensors(path: Path, tensors: dict[str, torch.Tensor | np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: torch.as_tensor(tensor).contiguous().clone() for name, tensor in tensors.items()}, path)
+    path.chmod(0o644)
 
 
 def sha256(path: Path) -> str:

@@ -21,16 +21,41 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch  # noqa: E402
 
-from . import checkpoint_fixtures, files  # noqa: E402
+from . import checkpoint_fixtures, files, pixel_fixtures, pure_fixtures, reduction_fixtures  # noqa: E402
 from .configurations import CONFIGURATIONS  # noqa: E402
 
 FIXTURES = Path(__file__).resolve().parents[2] / "test" / "fixtures"
-PARTS = {"checkpoints": checkpoint_fixtures.make}
-FOLDERS = ["checkpoints"]
+# In this order: the reductions run on the checkpoints.
+PARTS = {
+    "checkpoints": checkpoint_fixtures.make,
+    "pixels": pixel_fixtures.make,
+    "reductions": reduction_fixtures.make,
+    "pure": pure_fixtures.make,
+}
+FOLDERS = [checkpoint_fixtures.FOLDER, pixel_fixtures.FOLDER, reduction_fixtures.FOLDER]
 
 
-def write_manifest(root: Path) -> None:
-    files.write_json(root / "MANIFEST.json", {"sha256": files.manifest(root, FOLDERS)})
+def replace(part: str) -> None:
+    """Makes a part aside first, so that a reference that fails its own checks leaves the fixtures as they were."""
+    with tempfile.TemporaryDirectory() as temporary:
+        fresh = Path(temporary)
+        if part == "reductions":
+            shutil.copytree(FIXTURES / checkpoint_fixtures.FOLDER, fresh / checkpoint_fixtures.FOLDER)
+        PARTS[part](fresh)
+        made = files.manifest(fresh, FOLDERS)
+        for name in files.manifest(FIXTURES, FOLDERS):
+            if name not in made and belongs(name, part):
+                (FIXTURES / name).unlink()
+        for name in made:
+            if belongs(name, part):
+                (FIXTURES / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(fresh / name, FIXTURES / name)
+
+
+def belongs(name: str, part: str) -> bool:
+    if part in ("reductions", "pure"):
+        return name.startswith(f"{reduction_fixtures.FOLDER}/{'pure-' if part == 'pure' else 'model-'}")
+    return name.startswith(f"{part}/")
 
 
 def check() -> int:
@@ -67,12 +92,9 @@ def main() -> int:
     if not parts or not PARTS.keys() >= set(parts):
         parser.print_usage()
         return 2
-    if arguments.all:
-        for folder in FOLDERS:
-            shutil.rmtree(FIXTURES / folder, ignore_errors=True)
     for part in parts:
-        PARTS[part](FIXTURES)
-    write_manifest(FIXTURES)
+        replace(part)
+    files.write_json(FIXTURES / "MANIFEST.json", {"sha256": files.manifest(FIXTURES, FOLDERS)})
     return 0
 
 

@@ -146,6 +146,27 @@ def run(folder: Path, images: list[Image.Image], question: str, system: str | No
     )
 
 
+@torch.no_grad()
+def logits_with_hidden_rows(model, embeddings: torch.Tensor, layer: int, hidden: list[int]) -> torch.Tensor:
+    """
+    Logits [positions, vocabulary] when, from `layer` on, nobody sees the rows `hidden`. For all other rows that is the
+    same as dropping them there and keeping the positions of the rest.
+    """
+    layers = model.model.language_model.layers
+
+    def blind(_module, arguments, keywords):
+        mask = keywords["attention_mask"].clone()
+        mask[..., hidden] = torch.finfo(mask.dtype).min
+        return arguments, keywords | {"attention_mask": mask}
+
+    hooks = [each.register_forward_pre_hook(blind, with_kwargs=True) for each in layers[layer:]]
+    try:
+        return model(inputs_embeds=embeddings[None].float()).logits[0]
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def liveliness(steps: torch.Tensor, attention: torch.Tensor) -> dict:
     """How far the run is from degenerate: clear greedy choices, several tokens, attention neither flat nor one-hot."""
     top = steps.topk(2, dim=-1).values
