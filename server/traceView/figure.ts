@@ -6,6 +6,7 @@ import { heatColor, LIGHT_PALETTE, type MapPalette } from './palette';
 import { scaleOf, type TokenValues } from './values';
 import {
   countWords,
+  escapeMarkup,
   formatBytes,
   formatCount,
   formatMacs,
@@ -13,7 +14,6 @@ import {
   formatScore,
   planeName,
   visibleText,
-  type MethodNames,
 } from './wording';
 
 export interface FigureOptions {
@@ -28,7 +28,8 @@ export interface FigureOptions {
   /** Width of the figure in pixels. */
   width?: number;
   palette?: MapPalette;
-  methods?: MethodNames;
+  /** False leaves the legend out, for all but the last of several images. Default true. */
+  legend?: boolean;
 }
 
 /** A picture of a token map: fill `background`, draw the source image into `picture`, then draw `svg` over it. */
@@ -93,14 +94,17 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
       parts.push(carrierMarkup(box, palette));
   }
 
-  const [legendParts, legendHeight] = legendMarkup(result, options, {
-    palette,
-    top: MARGIN + mapHeight + 16,
-    width,
-    point: point.stages,
-    plane: planes.length > 1 ? planeName(planes.length, planeIndex) : '',
-    hasMerged: drawing.runs.merged.length > 0 || drawing.runs.carrier.length > 0,
-  });
+  const [legendParts, legendHeight] =
+    options.legend === false
+      ? [[], 0]
+      : legendMarkup(result, options, {
+          palette,
+          top: MARGIN + mapHeight + 16,
+          width,
+          point: point.stages,
+          plane: planes.length > 1 ? planeName(planes.length, planeIndex) : '',
+          hasMerged: drawing.runs.merged.length > 0 || drawing.runs.carrier.length > 0,
+        });
   parts.push(...legendParts);
   const height = MARGIN + mapHeight + 16 + legendHeight + MARGIN;
   const svg =
@@ -108,20 +112,6 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
     `font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif">` +
     `<defs>${patternMarkup(palette)}</defs>${parts.join('')}</svg>`;
   return { width, height, background: palette.background, picture, svg };
-}
-
-/** For text and attribute values; also replaces what XML 1.0 cannot hold. */
-export function escapeXml(text: string): string {
-  return visibleText(text)
-    .replace(
-      /[\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
-      '\ufffd',
-    )
-    .replace(/&/g, '&amp;')
-    .replace(/</g, '&lt;')
-    .replace(/>/g, '&gt;')
-    .replace(/"/g, '&quot;')
-    .replace(/'/g, '&#39;');
 }
 
 /** Breaks text into lines by an estimate of glyph widths: an SVG that is drawn without a browser cannot measure. */
@@ -243,7 +233,7 @@ function legendMarkup(result: AnswerResult, options: FigureOptions, place: Legen
   let y = place.top;
   const text = (x: number, content: string, style = ''): void => {
     parts.push(
-      `<text x="${x}" y="${y + FONT}" font-size="${FONT}" fill="${palette.foreground}" ${style}>${escapeXml(content)}</text>`,
+      `<text x="${x}" y="${y + FONT}" font-size="${FONT}" fill="${palette.foreground}" ${style}>${escapeMarkup(content)}</text>`,
     );
   };
   let x = MARGIN;

@@ -198,6 +198,7 @@ const methodsCheck = list(
     id: text,
     name: text,
     summary: text,
+    details: text,
     paper: optional(text),
     places: list(text),
     needs: list(text),

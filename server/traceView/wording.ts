@@ -33,6 +33,20 @@ export function visibleText(text: string): string {
   return text.replace(/\r\n?/g, '\n').replace(INVISIBLE, '\ufffd');
 }
 
+/** For text and attribute values of HTML and SVG; also replaces what XML 1.0 cannot hold. */
+export function escapeMarkup(text: string): string {
+  return visibleText(text)
+    .replace(
+      /[\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
+      '\ufffd',
+    )
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;')
+    .replace(/>/g, '&gt;')
+    .replace(/"/g, '&quot;')
+    .replace(/'/g, '&#39;');
+}
+
 export function formatCount(value: number): string {
   return Math.round(value).toLocaleString('en-US');
 }
