@@ -1,7 +1,8 @@
 /** Keeps the context key that shows our entries in the editor's menu: only where the document mentions images. */
 import * as vscode from 'vscode';
 import { ImageReferencesRequest } from '../server/protocol';
-import { LANGUAGES, type FoveaLanguageClient } from './languageClient';
+import type { FoveaLanguageClient } from './languageClient';
+import { LANGUAGES } from './languages';
 
 const KEY = 'fovea.editorHasImages';
 

@@ -49,7 +49,7 @@ export const ACTION_COMMANDS: Readonly<
   restartInference: { command: 'fovea.restartInference', arguments: [] },
   showLog: { command: 'fovea.showLog', arguments: [] },
   openSettings: { command: 'workbench.action.openSettings', arguments: ['@ext:fovea.fovea'] },
-  pickImage: { command: 'fovea.askAboutImage', arguments: [] },
+  pickImage: { command: 'fovea.ask', arguments: [] },
 };
 
 export async function runAction(action: TokenViewAction): Promise<void> {

@@ -8,11 +8,9 @@ import {
   type ImageSource,
 } from '../server/protocol';
 import { FoveaRequestError, type FoveaLanguageClient } from './languageClient';
+import { hasImageExtension } from './imageFiles';
 import { pickImage, pickReference, type ImageChoice } from './imagePicker';
 import type { Memory } from './memory';
-
-/** Extensions of image files, as the manifest's menus know them. */
-export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'gif', 'avif', 'tif', 'tiff', 'svg'] as const;
 
 /** An image to ask about, and what to call it. */
 export interface NamedImage {
@@ -53,8 +51,7 @@ export function openImage(): vscode.Uri | undefined {
 
 /** True for a file on disk whose name is that of an image. */
 export function isImage(uri: vscode.Uri): boolean {
-  const extension = uri.path.slice(uri.path.lastIndexOf('.') + 1).toLowerCase();
-  return uri.scheme === 'file' && IMAGE_EXTENSIONS.some((known) => known === extension);
+  return uri.scheme === 'file' && hasImageExtension(uri.path);
 }
 
 /** What people call an image. */

@@ -18,25 +18,7 @@ import {
   type ServerOptions,
 } from '../server/protocol';
 import { trustCommandPart } from './hover';
-
-/** Languages with image references that the server understands. The manifest activates on the same ones. */
-export const LANGUAGES = [
-  'markdown',
-  'html',
-  'css',
-  'scss',
-  'less',
-  'javascript',
-  'javascriptreact',
-  'typescript',
-  'typescriptreact',
-  'python',
-  'json',
-  'jsonc',
-  'yaml',
-  'latex',
-  'tex',
-] as const;
+import { LANGUAGES } from './languages';
 
 /** Receives what a question streams while it runs. */
 export interface AskObserver {

@@ -1,7 +1,8 @@
 /** The language status item: state, model, device and memory, and a click for the actions that fit the state. */
 import * as vscode from 'vscode';
 import type { StatusNotification } from '../server/protocol';
-import { LANGUAGES, type FoveaLanguageClient } from './languageClient';
+import type { FoveaLanguageClient } from './languageClient';
+import { LANGUAGES } from './languages';
 
 type Status = StatusNotification.Params;
 
@@ -79,7 +80,7 @@ async function showActions(status: Status | undefined): Promise<void> {
 
 /** First what mends or uses the present state, then what is always of use. */
 function actionsFor(state: Status['state']): ActionItem[] {
-  const ask = { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.askAboutImage' };
+  const ask = { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.ask' };
   const view = { label: vscode.l10n.t('$(table) Show Token View'), command: 'fovea.showTokenView' };
   const model = { label: vscode.l10n.t('$(symbol-misc) Choose Model...'), command: 'fovea.chooseModel' };
   const device = {

@@ -28,8 +28,8 @@ type Command = (context: CommandContext, argument: unknown) => void | Promise<vo
 
 /** By the names in the manifest, which `HoverCommand` of the protocol repeats for those that hovers link to. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
-  'fovea.askAboutImage': askAboutImage,
-  'fovea.explainImage': explainImage,
+  'fovea.ask': askAboutImage,
+  'fovea.explain': explainImage,
   'fovea.askClipboard': askClipboard,
   'fovea.compareReductions': compareReductions,
   'fovea.trySample': trySample,

@@ -13,7 +13,7 @@ import {
   type TokenViewQuestion,
   type ToTokenView,
 } from '../../server/protocol';
-import { reductionSetting, shownFit, type ShownFit } from '../configuration';
+import { fitSetting, reductionSetting } from '../configuration';
 import { actionFor, runAction, toErrorData } from '../errors';
 import type { NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
@@ -30,7 +30,7 @@ export interface Question {
   /** Absent: the question of "Explain Image". */
   question?: string;
   reduction?: string;
-  fit?: ShownFit;
+  fit?: 'pad' | 'crop';
 }
 
 /** One run, with all that a page needs to catch up. */
@@ -143,7 +143,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         pictures: samePictures ? this.pictures : images.map(({ name }) => ({ name, dataUrl: '' })),
         question: question ?? EXPLAIN_QUESTION,
         reduction: reduction ?? reductionSetting(resource),
-        fit: fit ?? shownFit(resource),
+        fit: fit ?? fitSetting(resource),
       },
       cancellation: new vscode.CancellationTokenSource(),
       text: '',
@@ -255,8 +255,8 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         await this.sendSetup();
         return this.catchUp(message.restored);
       case 'ask': {
-        const usual = message.fit === shownFit(resourceOf(this.images));
-        await this.ask({ ...message, images: this.images, fit: usual ? undefined : message.fit });
+        const { question, reduction, fit } = message;
+        await this.ask({ images: this.images, question, reduction, fit });
         return;
       }
       case 'cancel':
@@ -313,7 +313,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       type: 'setup',
       methods: [...(this.methods ?? [])],
       reduction: reductionSetting(resource),
-      fit: shownFit(resource),
+      fit: fitSetting(resource),
       model: status?.model?.name,
       device: status?.device,
     });

@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import type { AnswerResult } from '../server/protocol';
+import { comparisonMarkdown, escapeMarkdown } from './comparison';
+
+/** Reads numeric character references back, as a Markdown renderer does. */
+function rendered(markdown: string): string {
+  return markdown.replace(/&#(\d+);/g, (_match, code: string) => String.fromCharCode(Number(code)));
+}
+
+const HOSTILE = [
+  '[click](command:workbench.action.quit)',
+  '![x](https://example.com/x.png)',
+  '<img src=x onerror=alert(1)>',
+  '| a | b |\n|---|---|',
+  '`code` **bold** _it_ ~~no~~ # heading',
+  'https://example.com and me@example.com',
+  '&lt;script&gt;',
+  '1. list\n- item\n> quote',
+];
+
+function result(overrides: Partial<AnswerResult>): AnswerResult {
+  const timings = {
+    load: 0,
+    decode: 1,
+    preprocess: 1,
+    vision: 5,
+    projector: 1,
+    selection: 1,
+    prefill: 10,
+    generate: 20,
+    firstToken: 18.4,
+    total: 39.6,
+  };
+  return {
+    answer: 'A login form.',
+    answerTokenIds: [1],
+    promptTokenIds: [1],
+    firstStep: { topTokenIds: [1], topLogits: [1] },
+    finish: 'stop',
+    costs: {
+      imageTokens: { total: 576, atDecoder: 576, perStage: [288] },
+      cacheBytes: 1.5e6,
+      prefillMacs: 1e9,
+      prefillMacsUnreduced: 4e9,
+      timings,
+    },
+    trace: { version: 1, images: [], decoderTokens: [], stages: [], answer: [] },
+    model: { name: 'tiny', directory: 'model', family: 'llava', parameters: 1, hash: 'h' },
+    device: 'cpu',
+    reduction: 'fastv:layer=2,keep=0.5',
+    question: 'What is this?',
+    ...overrides,
+  };
+}
+
+describe('escaped text', () => {
+  it.each(HOSTILE)('has no markup left in %j, and reads the same', (hostile) => {
+    const escaped = escapeMarkdown(hostile);
+    expect(escaped.replace(/&#\d+;/g, '')).toMatch(/^[\p{L}\p{N} '"=,;?%^$]*$/u);
+    expect(rendered(escaped)).toBe(hostile.replace(/\s+/g, ' '));
+  });
+});
+
+describe('a comparison', () => {
+  it('has one table row per run with its costs', () => {
+    const markdown = comparisonMarkdown('login.png', 'What is this?', [
+      result({
+        reduction: 'none',
+        costs: { ...result({}).costs, imageTokens: { total: 576, atDecoder: 576, perStage: [] } },
+      }),
+      result({}),
+    ]);
+    const rows = markdown.split('\n').filter((line) => line.startsWith('|'));
+    expect(rows).toHaveLength(4);
+    expect(rendered(rows[2])).toBe(
+      '| none | A login form. | 576 | 18 ms | 40 ms | 1.50 MB | 1.00 GMAC (25 %) |',
+    );
+    expect(rendered(rows[3])).toContain('| fastv:layer=2,keep=0.5 | A login form. | 576 → 288 |');
+  });
+
+  it.each(HOSTILE)('keeps its columns when the answer is %j', (answer) => {
+    const markdown = comparisonMarkdown(answer, answer, [result({ answer })]);
+    const row = markdown.split('\n').find((line) => line.includes('GMAC ('));
+    expect(row?.split('|')).toHaveLength(9);
+  });
+});
