@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { budgetTokens, formatBudget, parseBudget, roundHalfToEven } from './budget';
+import { budgetTokens, formatBudget, parseBudget } from './budget';
 
 describe('a budget', () => {
   it.each([
@@ -52,9 +52,9 @@ describe('a budget', () => {
     expect(budgetTokens({ kind: 'tokens', tokens: 1000 }, 576)).toBe(576);
   });
 
-  it('rounds halves to the even number', () => {
-    expect([0.5, 1.5, 2.5, 12.5, 13.5, 2.4999, 2.5001, 3].map(roundHalfToEven)).toEqual([
-      0, 2, 2, 12, 14, 2, 3, 3,
-    ]);
+  it('rounds halves up', () => {
+    expect(budgetTokens({ kind: 'fraction', fraction: 0.5 }, 25)).toBe(13);
+    expect(budgetTokens({ kind: 'fraction', fraction: 0.5 }, 27)).toBe(14);
+    expect(budgetTokens({ kind: 'fraction', fraction: 0.1 }, 24)).toBe(2);
   });
 });

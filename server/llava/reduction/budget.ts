@@ -26,21 +26,12 @@ export function formatBudget(budget: Budget): string {
 }
 
 /**
- * How many tokens a budget allows.
+ * How many tokens a budget allows; a fraction is rounded, halves up.
  * @param whole what a fraction refers to.
  * @param present how many tokens there are to keep (at most `whole`).
  */
 export function budgetTokens(budget: Budget, whole: number, present = whole): number {
   // A fraction of something never means nothing: a model without any image token would answer about no image.
-  const wanted =
-    budget.kind === 'tokens' ? budget.tokens : Math.max(1, roundHalfToEven(budget.fraction * whole));
+  const wanted = budget.kind === 'tokens' ? budget.tokens : Math.max(1, Math.round(budget.fraction * whole));
   return Math.min(wanted, present);
-}
-
-/** As Python's `round`, with which the published codes count: 12.5 -> 12, 13.5 -> 14. */
-export function roundHalfToEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
 }

@@ -14,7 +14,7 @@ describe('FastV', () => {
 
   it.each([1, 2, 25, 576])('keeps the round(N * keep) tokens of the highest score out of %i', (tokens) => {
     for (const [keep, count] of [
-      ['0.5', [1, 1, 12, 288]],
+      ['0.5', [1, 1, 13, 288]],
       ['0.25', [1, 1, 6, 144]],
       ['1', [1, 1, 1, 1]],
       ['12', [1, 2, 12, 12]],

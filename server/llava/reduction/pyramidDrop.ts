@@ -13,7 +13,7 @@ export const pyramidDrop = defineMethod(
     details:
       'The decoder is cut into four stages of equally many layers. Between the stages the image tokens are ranked by the attention of the last prompt position in ' +
       'the layer before, and only a share of them goes on: "ratio" of those that entered the decoder after the first stage, ratio * ratio after the second, ' +
-      'ratio^3 after the third (rounded down, at least one). Kept tokens stay at their original positions.',
+      'ratio^3 after the third (rounded, at least one). Kept tokens stay at their original positions.',
     paper:
       'PyramidDrop: Accelerating Your Large Vision-Language Models via Pyramid Visual Redundancy Reduction, arXiv 2410.17247',
     places: ['layer'],
@@ -32,13 +32,14 @@ export const pyramidDrop = defineMethod(
   },
   ({ ratio }) => ({
     layerBoundaries: ({ layers }) =>
+      // Before layer 0 nothing has been attended to yet: a decoder of fewer than four layers has fewer stages.
       [...new Set(boundaries(layers))]
-        .filter((layer) => layer < layers)
+        .filter((layer) => layer > 0)
         .map((layer) => ({ layer, score: 'lastQuery' as const })),
     atLayer: ({ layer, layers, enteredDecoder, scores }) => {
-      // In a decoder of fewer than four layers stages coincide, and the last of them counts.
+      // Where stages coincide, the last of them counts.
       const stage = boundaries(layers).filter((boundary) => boundary <= layer).length;
-      const count = Math.max(1, Math.floor(enteredDecoder * ratio ** stage));
+      const count = Math.max(1, Math.round(enteredDecoder * ratio ** stage));
       return { tokens: keptTokens(topK(scores, count)), scores: { name: 'lastQuery', values: scores } };
     },
   }),
@@ -46,7 +47,5 @@ export const pyramidDrop = defineMethod(
 
 /** The first layers of the second, third and fourth stage. */
 function boundaries(layers: number): number[] {
-  return Array.from({ length: STAGES - 1 }, (_, stage) =>
-    Math.max(1, Math.floor((layers * (stage + 1)) / STAGES)),
-  );
+  return Array.from({ length: STAGES - 1 }, (_, stage) => Math.floor((layers * (stage + 1)) / STAGES));
 }
