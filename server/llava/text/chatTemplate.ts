@@ -1,0 +1,129 @@
+import { Template } from '@huggingface/jinja';
+import type { Checkpoint } from '../checkpoint/checkpoint';
+import { InputError, ModelError } from '../errors';
+import { controlTokens, imageToken, markControlTokens } from './plainText';
+import { specialTokenTexts, type Tokenizer } from './tokenizer';
+
+/** What one prompt is made of. */
+export interface PromptParts {
+  readonly question: string;
+  readonly system?: string;
+  /** How many images come before the question. */
+  readonly images: number;
+}
+
+type Content = string | ({ type: 'image' } | { type: 'text'; text: string })[];
+
+/**
+ * The prompt text for one user message with content [image..., text], ending where the answer begins: the checkpoint's
+ * own chat template, or LLaVA-1.5's form where it has none.
+ *
+ * Control tokens inside the question and the system text stay plain text (plainText.ts), so the result is meant for
+ * {@link promptIds} only.
+ *
+ * @throws ModelError `model.chat-template` when the template fails
+ */
+export function renderPrompt(checkpoint: Checkpoint, parts: PromptParts): string {
+  const { json, config } = checkpoint.tokenizer;
+  const { imageTokenIndex } = checkpoint.config;
+  const image = imageToken(json, imageTokenIndex) ?? '<image>';
+  const tokens = [...controlTokens(json, imageTokenIndex), image];
+  const question = markControlTokens(parts.question, tokens);
+  const system = parts.system === undefined ? undefined : markControlTokens(parts.system, tokens);
+
+  if (checkpoint.chatTemplate === undefined) {
+    const images = `${image}\n`.repeat(parts.images);
+    return `${system === undefined ? '' : `${system} `}USER: ${images}${question} ASSISTANT:`;
+  }
+  const template = compile(checkpoint.chatTemplate);
+  const render = (textOnly: boolean): string => {
+    const content = (text: string, images: number): Content =>
+      textOnly
+        ? `${image}\n`.repeat(images) + text
+        : [...Array.from({ length: images }, () => ({ type: 'image' as const })), { type: 'text', text }];
+    const messages = [
+      ...(system === undefined ? [] : [{ role: 'system', content: content(system, 0) }]),
+      { role: 'user', content: content(question, parts.images) },
+    ];
+    return template.render({
+      ...specialTokenTexts(config),
+      messages,
+      tools: null,
+      documents: null,
+      add_generation_prompt: true,
+    });
+  };
+  // A template made for text alone expects `content` to be a text, and drops or mangles a list.
+  let failure: unknown;
+  for (const textOnly of [false, true]) {
+    try {
+      const text = render(textOnly);
+      if (text.split(image).length - 1 === parts.images && text.includes(question.trim())) return text;
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw templateError(
+    failure === undefined
+      ? `It did not put the question and ${parts.images} image placeholder(s) into the prompt.`
+      : (failure as Error).message,
+    parts.system === undefined
+      ? 'Write the prompt yourself with --raw-prompt, or use another checkpoint.'
+      : 'Leave out the system message (not every model takes one), or write the prompt yourself with --raw-prompt.',
+    failure,
+  );
+}
+
+function compile(source: string): Template {
+  try {
+    return new Template(source);
+  } catch (error) {
+    throw templateError(
+      (error as Error).message,
+      'Write the prompt yourself with --raw-prompt, or use another checkpoint.',
+      error,
+    );
+  }
+}
+
+function templateError(why: string, nextStep: string, cause: unknown): ModelError {
+  return new ModelError({
+    code: 'model.chat-template',
+    message: 'The chat template of the checkpoint cannot be used for this question.',
+    why,
+    nextStep,
+    cause,
+  });
+}
+
+/**
+ * The ids of a prompt text with one placeholder per image.
+ *
+ * As transformers' processor does it: the tokenizer adds its special tokens (the beginning of the sequence) unless the
+ * text begins with that token already, which many chat templates write themselves.
+ */
+export function promptIds(tokenizer: Tokenizer, text: string): number[] {
+  const hasBos = tokenizer.bosToken !== undefined && text.startsWith(tokenizer.bosToken);
+  return tokenizer.encode(text, { addSpecialTokens: !hasBos });
+}
+
+/**
+ * Replaces the i-th image placeholder by `counts[i]` copies of it.
+ * @throws InputError `prompt.image-count` when there are not exactly as many placeholders as counts
+ */
+export function expandImageTokens(
+  ids: readonly number[],
+  imageTokenIndex: number,
+  counts: readonly number[],
+): number[] {
+  const placeholders = ids.filter((id) => id === imageTokenIndex).length;
+  if (placeholders !== counts.length)
+    throw new InputError({
+      code: 'prompt.image-count',
+      message: `The prompt has ${placeholders} image placeholder(s) for ${counts.length} image(s).`,
+      why: 'Each image needs its own place in the prompt.',
+      nextStep: 'Write one <image> per image into the prompt.',
+    });
+  let image = 0;
+  return ids.flatMap((id) => (id === imageTokenIndex ? new Array<number>(counts[image++]).fill(id) : [id]));
+}

@@ -1,0 +1,102 @@
+import type { ImageLayout, PixelRect, TileLayout, TokenId } from '../../protocol';
+
+/** `pad`: the whole image, centred on a square. `crop`: what the checkpoint's own processor shows the tower. */
+export type Fit = 'pad' | 'crop';
+
+/** How an image becomes a square for the tower: canvas -> scaled -> window. */
+export interface SquareFit {
+  /** What is scaled, in source pixels: the image itself, or the square around it (then it lies partly outside). */
+  readonly canvas: PixelRect;
+  /** Size of the canvas after scaling. */
+  readonly scaled: { readonly width: number; readonly height: number };
+  /** Top left corner, in the scaled canvas, of the square that the tower sees. */
+  readonly window: { readonly x: number; readonly y: number };
+  /** The square that the tower sees, in source pixels. */
+  readonly source: PixelRect;
+}
+
+/**
+ * @param width source width in pixels, after EXIF rotation
+ * @param modelSize side of the tower's square in pixels
+ * @param shortestEdge `crop` only: CLIP's processor scales the short side to this and cuts the middle out; undefined =
+ *   SigLIP's processor, which cuts nothing but squeezes the image to the square
+ */
+export function fitSquare(
+  width: number,
+  height: number,
+  modelSize: number,
+  fit: Fit,
+  shortestEdge?: number,
+): SquareFit {
+  let canvas: PixelRect = { x: 0, y: 0, width, height };
+  let scaled = { width: modelSize, height: modelSize };
+  if (fit === 'pad') {
+    const side = Math.max(width, height);
+    // Whole pixels, as LLaVA's expand2square pastes.
+    const x = -Math.floor((side - width) / 2);
+    const y = -Math.floor((side - height) / 2);
+    canvas = { x: x + 0, y: y + 0, width: side, height: side };
+  } else if (shortestEdge !== undefined) {
+    // The long side is rounded down, as transformers does.
+    const long = Math.floor((shortestEdge * Math.max(width, height)) / Math.min(width, height));
+    scaled = width <= height ? { width: shortestEdge, height: long } : { width: long, height: shortestEdge };
+  }
+  const window = {
+    x: Math.floor((scaled.width - modelSize) / 2),
+    y: Math.floor((scaled.height - modelSize) / 2),
+  };
+  const scaleX = canvas.width / scaled.width;
+  const scaleY = canvas.height / scaled.height;
+  const source = {
+    x: canvas.x + window.x * scaleX,
+    y: canvas.y + window.y * scaleY,
+    width: modelSize * scaleX,
+    height: modelSize * scaleY,
+  };
+  return { canvas, scaled, window, source };
+}
+
+/** Patches per side. A rest that makes no whole patch (SigLIP so400m: 384 = 27 * 14 + 6) is not seen by the tower. */
+export function patchesPerSide(modelSize: number, patchSize: number): number {
+  return Math.floor(modelSize / patchSize);
+}
+
+/** The part of the tower's square that its patches cover. */
+export function coveredByPatches(source: PixelRect, modelSize: number, patchSize: number): PixelRect {
+  const covered = (patchesPerSide(modelSize, patchSize) * patchSize) / modelSize;
+  return { ...source, width: source.width * covered, height: source.height * covered };
+}
+
+/** The cell of a patch, in source pixels. */
+export function patchRect(tile: TileLayout, row: number, column: number): PixelRect {
+  const width = tile.source.width / tile.columns;
+  const height = tile.source.height / tile.rows;
+  return { x: tile.source.x + column * width, y: tile.source.y + row * height, width, height };
+}
+
+/** The patch that a point of the source image lies in; undefined outside the tile. */
+export function patchAt(tile: TileLayout, x: number, y: number): { row: number; column: number } | undefined {
+  const column = Math.floor(((x - tile.source.x) / tile.source.width) * tile.columns);
+  const row = Math.floor(((y - tile.source.y) / tile.source.height) * tile.rows);
+  const inside = column >= 0 && column < tile.columns && row >= 0 && row < tile.rows;
+  return inside ? { row, column } : undefined;
+}
+
+/** The cell of a patch token in source pixels; undefined for CLS, context and foreign tokens, which have no place. */
+export function tokenRect(layout: ImageLayout, id: TokenId): PixelRect | undefined {
+  const tile = layout.tiles.find(
+    ({ firstId, rows, columns }) => id >= firstId && id < firstId + rows * columns,
+  );
+  if (tile === undefined) return undefined;
+  const index = id - tile.firstId;
+  return patchRect(tile, Math.floor(index / tile.columns), index % tile.columns);
+}
+
+/** The patch token that saw a point of the source image; of several tiles the last one, which is the finest. */
+export function tokenAt(layout: ImageLayout, x: number, y: number): TokenId | undefined {
+  for (const tile of layout.tiles.toReversed()) {
+    const patch = patchAt(tile, x, y);
+    if (patch) return tile.firstId + patch.row * tile.columns + patch.column;
+  }
+  return undefined;
+}

@@ -1,0 +1,216 @@
+import type { PixelRect } from '../../protocol';
+
+/**
+ * Resizing exactly as Pillow does it (the processors of transformers are built on it): separable, antialiased, with
+ * weights in 22-bit fixed point and a rounding to 8 bits between the horizontal and the vertical pass. Other libraries'
+ * "bicubic" differs by several grey levels. Reference: Pillow, src/libImaging/Resample.c.
+ */
+
+/** Pillow's filter codes. */
+export type Filter = 2 | 3;
+const BILINEAR = 2;
+
+export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  /** [height, width, 3] */
+  readonly rgb: Uint8Array;
+}
+
+export interface Resampling {
+  /** What is scaled, in source pixels; where it reaches beyond the image it has the colour `fill`. */
+  readonly canvas: PixelRect;
+  readonly fill: readonly [number, number, number];
+  /** Size of the scaled canvas. */
+  readonly scaled: { readonly width: number; readonly height: number };
+  /** The part of the scaled canvas that is wanted; nothing else is computed. */
+  readonly window: PixelRect;
+  readonly filter: Filter;
+}
+
+/** @returns [window.height, window.width, 3] */
+export function resample(image: RgbImage, resampling: Resampling): Uint8Array {
+  const { canvas, scaled, window, fill, filter } = resampling;
+  const columns = makeTaps(canvas.width, scaled.width, window.x, window.width, canvas.x, image.width, filter);
+  const rows = makeTaps(
+    canvas.height,
+    scaled.height,
+    window.y,
+    window.height,
+    canvas.y,
+    image.height,
+    filter,
+  );
+
+  // What the horizontal pass makes of a row that is fill only, as all rows outside the image are.
+  const fillRow = new Uint8Array(window.width * 3);
+  for (let x = 0; x < window.width; x++)
+    for (let c = 0; c < 3; c++) fillRow[x * 3 + c] = toByte(HALF + fill[c] * columns.total[x]);
+
+  // The result where the image does not reach: for a thin image in a wide square that is nearly everywhere.
+  const output = new Uint8Array(window.height * fillRow.length);
+  for (let y = 0; y < window.height; y++)
+    for (let i = 0; i < fillRow.length; i++)
+      output[y * fillRow.length + i] = toByte(HALF + fillRow[i] * rows.total[y]);
+  if (rows.from === rows.to || columns.from === columns.to) return output;
+
+  // Each image row goes through the horizontal pass once and is added to the few output rows that it reaches.
+  const offset = columns.from * 3;
+  const width = (columns.to - columns.from) * 3;
+  const sums = new Int32Array((rows.to - rows.from) * width);
+  for (let y = rows.from; y < rows.to; y++)
+    for (let i = 0; i < width; i++)
+      sums[(y - rows.from) * width + i] = HALF + fillRow[offset + i] * rows.outside[y];
+  const row = new Uint8Array(width);
+  let first = rows.from;
+  for (let sourceRow = rows.begin[rows.from]; sourceRow < rows.end[rows.to - 1]; sourceRow++) {
+    while (rows.end[first] <= sourceRow) first++;
+    horizontalPass(image, sourceRow, columns, fill, row);
+    for (let y = first; y < rows.to && rows.begin[y] <= sourceRow; y++)
+      addScaled(sums, (y - rows.from) * width, row, rows.values[rows.at[y] + sourceRow]);
+  }
+  for (let y = rows.from; y < rows.to; y++)
+    for (let i = 0; i < width; i++)
+      output[y * fillRow.length + offset + i] = toByte(sums[(y - rows.from) * width + i]);
+  return output;
+}
+
+/** One image row, scaled: the columns that the image reaches. */
+function horizontalPass(
+  image: RgbImage,
+  sourceRow: number,
+  columns: Taps,
+  fill: readonly [number, number, number],
+  row: Uint8Array,
+): void {
+  const { rgb } = image;
+  const { values, begin, end, at, outside } = columns;
+  const base = sourceRow * image.width * 3;
+  let target = 0;
+  for (let x = columns.from; x < columns.to; x++) {
+    let red = HALF + fill[0] * outside[x];
+    let green = HALF + fill[1] * outside[x];
+    let blue = HALF + fill[2] * outside[x];
+    let pixel = base + begin[x] * 3;
+    const last = at[x] + end[x];
+    for (let tap = at[x] + begin[x]; tap < last; tap++) {
+      const weight = values[tap];
+      red = (red + Math.imul(rgb[pixel], weight)) | 0;
+      green = (green + Math.imul(rgb[pixel + 1], weight)) | 0;
+      blue = (blue + Math.imul(rgb[pixel + 2], weight)) | 0;
+      pixel += 3;
+    }
+    row[target] = toByte(red);
+    row[target + 1] = toByte(green);
+    row[target + 2] = toByte(blue);
+    target += 3;
+  }
+}
+
+function addScaled(sums: Int32Array, base: number, row: Uint8Array, weight: number): void {
+  for (let i = 0; i < row.length; i++) sums[base + i] = (sums[base + i] + Math.imul(row[i], weight)) | 0;
+}
+
+// ---------------------------------------------------------------------------------------------- weights
+
+/** 32 bits minus 8 for the sample and 2 for the filters' overshoot. */
+const PRECISION_BITS = 22;
+const HALF = 1 << (PRECISION_BITS - 1);
+
+function toByte(sum: number): number {
+  const value = sum >> PRECISION_BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+/** The weighted source samples of every output sample along one axis. Positions are in the image, not in the canvas. */
+interface Taps {
+  /** The weight of source sample s for output o is `values[at[o] + s]`. */
+  readonly values: Int32Array;
+  readonly at: Int32Array;
+  /** The source samples inside the image: begin[o] to end[o] - 1. Both ascend with o. */
+  readonly begin: Int32Array;
+  readonly end: Int32Array;
+  /** Sum of all weights of o, and of those whose samples lie outside the image. */
+  readonly total: Int32Array;
+  readonly outside: Int32Array;
+  /** Only the outputs from .. to - 1 have samples inside the image. */
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * @param size samples of the canvas   @param scaled samples of the scaled canvas
+ * @param start first wanted output    @param count how many outputs
+ * @param origin where the canvas begins in the image (0, or negative where it is padded)
+ * @param imageSize samples of the image
+ */
+function makeTaps(
+  size: number,
+  scaled: number,
+  start: number,
+  count: number,
+  origin: number,
+  imageSize: number,
+  filter: Filter,
+): Taps {
+  const scale = size / scaled;
+  const filterScale = Math.max(scale, 1);
+  const [shape, radius] = filter === BILINEAR ? [triangle, 1] : [cubic, 2];
+  const support = radius * filterScale;
+  const stride = Math.ceil(support) * 2 + 1;
+  const taps = {
+    values: new Int32Array(count * stride),
+    at: new Int32Array(count),
+    begin: new Int32Array(count),
+    end: new Int32Array(count),
+    total: new Int32Array(count),
+    outside: new Int32Array(count),
+  };
+  const exact = new Float64Array(stride);
+  let from = count;
+  let to = 0;
+  for (let o = 0; o < count; o++) {
+    const center = (start + o + 0.5) * scale;
+    const low = Math.max(0, Math.trunc(center - support + 0.5));
+    const high = Math.min(size, Math.trunc(center + support + 0.5));
+    let sum = 0;
+    for (let i = 0; i < high - low; i++) {
+      exact[i] = shape((i + low - center + 0.5) / filterScale);
+      sum += exact[i];
+    }
+    taps.at[o] = o * stride - (low + origin);
+    taps.begin[o] = clamp(low + origin, imageSize);
+    taps.end[o] = clamp(high + origin, imageSize);
+    for (let i = 0; i < high - low; i++) {
+      const normalized = (sum === 0 ? exact[i] : exact[i] / sum) * (1 << PRECISION_BITS);
+      // Away from zero at the half, as Pillow rounds.
+      const weight = normalized < 0 ? Math.trunc(normalized - 0.5) : Math.trunc(normalized + 0.5);
+      taps.values[o * stride + i] = weight;
+      taps.total[o] += weight;
+      const position = i + low + origin;
+      if (position < 0 || position >= imageSize) taps.outside[o] += weight;
+    }
+    if (taps.begin[o] < taps.end[o]) {
+      from = Math.min(from, o);
+      to = o + 1;
+    }
+  }
+  return { ...taps, from: Math.min(from, to), to };
+}
+
+function clamp(position: number, size: number): number {
+  return Math.min(Math.max(position, 0), size);
+}
+
+function triangle(x: number): number {
+  return Math.max(0, 1 - Math.abs(x));
+}
+
+/** Keys' cubic with a = -0.5. */
+function cubic(x: number): number {
+  const a = -0.5;
+  const t = Math.abs(x);
+  if (t < 1) return ((a + 2) * t - (a + 3)) * t * t + 1;
+  if (t < 2) return (((t - 5) * t + 8) * t - 4) * a;
+  return 0;
+}
