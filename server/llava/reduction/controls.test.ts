@@ -158,3 +158,32 @@ describe('pool', () => {
     }
   });
 });
+
+describe('downscale', () => {
+  it('shrinks the picture to its grid and keeps only the patches inside', () => {
+    const grid = { rows: 4, columns: 6 };
+    expect(only('downscale:grid=2').atPixels!({ grid })).toEqual({ rows: 2, columns: 2 });
+    const selection = only('downscale:grid=2').atVision!(visionInput(grid, 1));
+    expect(keptOf(selection)).toEqual([0, 1, 6, 7]);
+  });
+
+  it('keeps exactly as many patches as the picture fills, on every raster', () => {
+    for (const shape of SHAPES) {
+      for (const grid of [1, 2, 5, 8, 24, 30]) {
+        const reduction = only(`downscale:grid=${grid}`);
+        const { rows, columns } = reduction.atPixels!({ grid: shape })!;
+        const selection = reduction.atVision!(visionInput(shape, 1));
+        expectWellFormed(selection, patchesOf(shape));
+        expect(selection.tokens).toHaveLength(rows * columns);
+      }
+    }
+  });
+
+  it('is the identity where the picture fills every patch', () => {
+    for (const shape of SHAPES) {
+      const reduction = only('downscale:grid=24');
+      expect(reduction.atPixels!({ grid: shape })).toEqual({ rows: shape.rows, columns: shape.columns });
+      expectIdentity(reduction.atVision!(visionInput(shape, 1)), patchesOf(shape));
+    }
+  });
+});
