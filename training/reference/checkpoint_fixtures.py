@@ -28,6 +28,34 @@ def source_images(configuration: Configuration) -> list[Image.Image]:
     ]
 
 
+# Texts that tokenizers and templates stumble over: other scripts, bytes outside the vocabulary, white space, contractions.
+HARD_QUESTIONS = [
+    "Größe des Fensters: 12 × 34½? 日本語 🙂",
+    "  two  spaces,\n\nnew lines\tand tabs ",
+    "It's 3,141.59% 'quoted'; don't we'll {{ braces }} & <b>tags</b>?",
+    "E\u0301tait-ce \ufb01ni\u00a0?",
+    "x",
+]
+
+
+# Asked of every checkpoint; where generation_config.json names a second end-of-text token, this answer runs into it.
+STOPPING_QUESTION = "What is in window 7?"
+
+
+def other_questions(configuration: Configuration, folder: Path, sources: list[Image.Image]) -> list[dict]:
+    model, processor = transformers_run.load(folder)
+    asked = [(question, configuration.system) for question in HARD_QUESTIONS]
+    asked.append((configuration.question, "Look closely."))
+    asked.append((STOPPING_QUESTION, configuration.system))
+    answers = [
+        {"question": question, "system": system, **transformers_run.answer(model, processor, sources, question, system, SMALLEST_MARGIN)}
+        for question, system in asked
+    ]
+    if configuration.second_stop is not None and not answers[-1]["endsWithStop"]:
+        raise RuntimeError(f"{configuration.name}: '{STOPPING_QUESTION}' is not answered up to token {configuration.second_stop}")
+    return answers
+
+
 def is_lively(facts: dict) -> bool:
     return (
         facts["greedyMargin"] >= SMALLEST_MARGIN
@@ -60,6 +88,7 @@ def make_one(configuration: Configuration, root: Path) -> None:
     for index, image in enumerate(sources):
         image.save(reference / f"image-{index}.png", optimize=True)
     files.write_tensors(reference / "tensors.safetensors", run.tensors)
+    files.write_json(reference / "questions.json", {"meaning": QUESTIONS, "questions": other_questions(configuration, folder, sources)})
     files.write_json(
         reference / "fixture.json",
         {
@@ -80,6 +109,12 @@ def make_one(configuration: Configuration, root: Path) -> None:
             },
         },
     )
+
+
+QUESTIONS = (
+    "More questions about the same images: prompt ids, and greedy answer ids up to the end of text (then endsWithStop), 32 tokens or the first"
+    f" step whose choice is led by less than {SMALLEST_MARGIN} in logits"
+)
 
 
 def make(root: Path) -> None:

@@ -110,10 +110,9 @@ def write_text_and_processor_files(configuration: Configuration, folder: Path, t
         else:
             raise ValueError(configuration.processor_files)
     write_json(folder / "tokenizer_config.json", tokenizer_config)
-    write_json(
-        folder / "generation_config.json",
-        {"eos_token_id": tokenizers_tiny.token_ids(tokenizer)[end], "pad_token_id": tokenizers_tiny.token_ids(tokenizer)[pad]},
-    )
+    ids = tokenizers_tiny.token_ids(tokenizer)
+    stops = ids[end] if configuration.second_stop is None else [ids[end], configuration.second_stop]
+    write_json(folder / "generation_config.json", {"eos_token_id": stops, "pad_token_id": ids[pad]})
 
 
 def random_tensor(name: str, shape: tuple[int, ...], seed: int, tied: bool) -> torch.Tensor:

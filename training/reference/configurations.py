@@ -6,7 +6,7 @@ left out there is what the reader of the checkpoint has to fill in from the mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 HUB = "hub"  # language_model.model.layers.*, vision_tower.vision_model.*: the files on the hub
 V452 = "4.52"  # model.language_model.layers.*, model.vision_tower.vision_model.*: names in memory since 4.52
@@ -37,7 +37,9 @@ class Configuration:
     shards: int = 1
     image_seed: int = 1
     # Values that HF's processors need beside config.json.
-    additional_image_tokens: int = field(default=0)
+    additional_image_tokens: int = 0
+    # A token that generation_config.json lists as end of text beside the tokenizer's own, as Qwen's and Llama 3's do.
+    second_stop: int | None = None
 
 
 CLIP = {
@@ -129,6 +131,7 @@ CONFIGURATIONS = [
         processor_files=FEATURES_NESTED,
         question="Which window is open?",
         images=[(53, 95)],
+        second_stop=190,
     ),
     Configuration(
         name="clip-mistral-layers-sharded",
@@ -221,6 +224,7 @@ CONFIGURATIONS = [
         dtype="bfloat16",
         shards=2,
         additional_image_tokens=1,
+        second_stop=217,
     ),
     Configuration(
         name="siglip-qwen2-float16",

@@ -199,6 +199,8 @@ def make_checkpoint(root: Path, name: str, reductions: list[FastV | VisionZip]) 
     model, (hf, _) = Llava64(checkpoint), transformers_run.load(checkpoint)
     reference = load_file(checkpoint / "reference" / "tensors.safetensors")
     ids = reference["prompt_ids"].tolist()
+    stops = hf.generation_config.eos_token_id
+    stops = set(stops if isinstance(stops, list) else [stops])
     tensors: dict[str, Tensor] = {}
     inputs, cases = [], []
     for number, seed in enumerate((None, *OTHER_PIXELS)):
@@ -219,7 +221,9 @@ def make_checkpoint(root: Path, name: str, reductions: list[FastV | VisionZip]) 
                 decoded, facts, margin = case.fastv(reduction)
             else:
                 decoded, facts, margin = case.visionzip(reduction)
-            if margin < SELECTION_MARGIN or greedy_margin(decoded) < GREEDY_MARGIN:
+            unclear = margin < SELECTION_MARGIN or greedy_margin(decoded) < GREEDY_MARGIN
+            # An engine would stop there, this model does not.
+            if unclear or stops & set(decoded.answer_ids):
                 continue
             spec = "none" if reduction is None else reduction.spec()
             key = f"input{number}.{spec}"

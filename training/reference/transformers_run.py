@@ -147,6 +147,26 @@ def run(folder: Path, images: list[Image.Image], question: str, system: str | No
 
 
 @torch.no_grad()
+def answer(model, processor, images: list[Image.Image], question: str, system: str | None, clear: float) -> dict:
+    """Prompt and greedy answer as ids only; the answer is cut before the first step that is no clearer than `clear`."""
+    _, text, inputs = prompt(processor, images, question, system)
+    generated = model.generate(
+        **inputs, do_sample=False, max_new_tokens=ANSWER_TOKENS, output_logits=True, return_dict_in_generate=True
+    )
+    ids = generated.sequences[0, inputs["input_ids"].shape[1] :].tolist()
+    top = torch.stack(generated.logits)[:, 0].topk(2, dim=-1).values
+    unclear = ((top[:, 0] - top[:, 1]) < clear).nonzero()
+    ids = ids[: int(unclear[0])] if len(unclear) else ids
+    stops = model.generation_config.eos_token_id
+    return {
+        "promptText": text,
+        "promptIds": inputs["input_ids"][0].tolist(),
+        "answerIds": ids,
+        "endsWithStop": bool(ids) and ids[-1] in (stops if isinstance(stops, list) else [stops]),
+    }
+
+
+@torch.no_grad()
 def logits_with_hidden_rows(model, embeddings: torch.Tensor, layer: int, hidden: list[int]) -> torch.Tensor:
     """
     Logits [positions, vocabulary] when, from `layer` on, nobody sees the rows `hidden`. For all other rows that is the
