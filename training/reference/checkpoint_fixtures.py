@@ -48,7 +48,11 @@ def other_questions(configuration: Configuration, folder: Path, sources: list[Im
     asked.append((configuration.question, "Look closely."))
     asked.append((STOPPING_QUESTION, configuration.system))
     answers = [
-        {"question": question, "system": system, **transformers_run.answer(model, processor, sources, question, system, SMALLEST_MARGIN)}
+        {
+            "question": question,
+            "system": system,
+            **transformers_run.answer(model, processor, sources, question, system, SMALLEST_MARGIN),
+        }
         for question, system in asked
     ]
     if configuration.second_stop is not None and not answers[-1]["endsWithStop"]:
@@ -88,14 +92,26 @@ def make_one(configuration: Configuration, root: Path) -> None:
     for index, image in enumerate(sources):
         image.save(reference / f"image-{index}.png", optimize=True)
     files.write_tensors(reference / "tensors.safetensors", run.tensors)
-    files.write_json(reference / "questions.json", {"meaning": QUESTIONS, "questions": other_questions(configuration, folder, sources)})
+    files.write_json(
+        reference / "questions.json", {"meaning": QUESTIONS, "questions": other_questions(configuration, folder, sources)}
+    )
     files.write_json(
         reference / "fixture.json",
         {
             "name": configuration.name,
             "note": configuration.note,
-            "madeWith": {"transformers": transformers.__version__, "torch": torch.__version__, "attention": "eager", "dtype": "float32"},
-            "weights": {"seed": configuration.seed, "dtype": configuration.dtype, "names": configuration.names, "shards": configuration.shards},
+            "madeWith": {
+                "transformers": transformers.__version__,
+                "torch": torch.__version__,
+                "attention": "eager",
+                "dtype": "float32",
+            },
+            "weights": {
+                "seed": configuration.seed,
+                "dtype": configuration.dtype,
+                "names": configuration.names,
+                "shards": configuration.shards,
+            },
             "images": [
                 {"file": f"image-{index}.png", "width": width, "height": height, "seed": configuration.image_seed + index}
                 for index, (width, height) in enumerate(configuration.images)

@@ -59,21 +59,34 @@ def config_json(configuration: Configuration, ids: dict[str, int]) -> dict:
 
 def image_processor(configuration: Configuration, nested: bool) -> dict:
     size = configuration.vision["image_size"]
-    common = {"do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, "resample": 3, "rescale_factor": 1 / 255}
+    common = {
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+    }
     if configuration.vision["model_type"] == "siglip_vision_model":
-        kind, own = "SiglipImageProcessor", {
-            "image_mean": SIGLIP_MEAN,
-            "image_std": SIGLIP_STD,
-            "size": {"height": size, "width": size},
-        }
+        kind, own = (
+            "SiglipImageProcessor",
+            {
+                "image_mean": SIGLIP_MEAN,
+                "image_std": SIGLIP_STD,
+                "size": {"height": size, "width": size},
+            },
+        )
     else:
-        kind, own = "CLIPImageProcessor", {
-            "crop_size": {"height": size, "width": size},
-            "do_center_crop": True,
-            "image_mean": CLIP_MEAN,
-            "image_std": CLIP_STD,
-            "size": {"shortest_edge": size},
-        }
+        kind, own = (
+            "CLIPImageProcessor",
+            {
+                "crop_size": {"height": size, "width": size},
+                "do_center_crop": True,
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+                "size": {"shortest_edge": size},
+            },
+        )
     return {"image_processor_type": kind, **common, **own} | ({} if nested else {"processor_class": "LlavaProcessor"})
 
 

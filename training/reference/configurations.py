@@ -139,7 +139,13 @@ CONFIGURATIONS = [
         seed=2,
         vision=CLIP | {"num_hidden_layers": 5, "hidden_size": 24, "hidden_act": "gelu"},
         text=LLAMA
-        | {"model_type": "mistral", "num_key_value_heads": 2, "num_hidden_layers": 3, "sliding_window": 4096, "rope_theta": 1000000.0},
+        | {
+            "model_type": "mistral",
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 3,
+            "sliding_window": 4096,
+            "rope_theta": 1000000.0,
+        },
         llava={
             "vision_feature_layer": [-2, -4],
             "vision_feature_select_strategy": "default",

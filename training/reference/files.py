@@ -62,7 +62,7 @@ def json_difference(a: object, b: object, where: str = "$") -> str | None:
     if isinstance(a, list) and isinstance(b, list):
         if len(a) != len(b):
             return f"{where}: {len(a)} and {len(b)} items"
-        return next((d for i, (x, y) in enumerate(zip(a, b)) if (d := json_difference(x, y, f"{where}[{i}]"))), None)
+        return next((d for i, (x, y) in enumerate(zip(a, b, strict=True)) if (d := json_difference(x, y, f"{where}[{i}]"))), None)
     if isinstance(a, float) and isinstance(b, float):
         # Margins are rounded when written, hence the floor of the scale.
         return None if close(a, b, max(abs(a), abs(b), 10.0)) else f"{where}: {a} and {b}"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 import torch
 from safetensors.torch import load_file
@@ -79,7 +79,9 @@ class Llava64:
         self.vision_config = VISION_DEFAULTS[vision["model_type"]] | vision
         self.text_config = TEXT_DEFAULTS | text
         self.weights = {
-            plain_name(name): tensor.double() for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()
+            plain_name(name): tensor.double()
+            for path in sorted(folder.glob("*.safetensors"))
+            for name, tensor in load_file(path).items()
         }
         self.has_class = vision["model_type"] == "clip_vision_model"
         self.layers = text["num_hidden_layers"]
@@ -177,7 +179,8 @@ class Llava64:
         name, heads = f"text.layers.{index}", self.text_config["num_attention_heads"]
         normed = self.rms_norm(f"{name}.input_layernorm", x)
         q, k, v = (
-            self.linear(f"{name}.self_attn.{part}_proj", normed).unflatten(-1, (-1, self.head_dim)).transpose(0, 1) for part in "qkv"
+            self.linear(f"{name}.self_attn.{part}_proj", normed).unflatten(-1, (-1, self.head_dim)).transpose(0, 1)
+            for part in "qkv"
         )
         q, k = self.rotate(q, positions), self.rotate(k, positions)
         past = 0 if cache is None else cache.keys.shape[1]

@@ -110,7 +110,7 @@ def visionzip(attention: Array, keys: Array, has_class: bool, dominant: int, con
     assigned: dict[int, list[int]] = {target: [] for target in targets}
     if others:
         similarity = cosine(keys[others], keys[targets])
-        for row, index in zip(similarity, others):
+        for row, index in zip(similarity, others, strict=True):
             winner, lead = best(row, np.arange(len(targets)))
             assigned[targets[winner]].append(index)
             margin = min(margin, lead)
@@ -224,7 +224,7 @@ def pyramiddrop(stage_scores: list[Array], layers: int, ratio: float = 0.5) -> t
     """`stage_scores[s]`: [tokens that entered] the last query's attention at stage s, of which the surviving ones count."""
     alive = np.arange(len(stage_scores[0]))
     margin, stages = math.inf, []
-    for (layer, count), scores in zip(pyramid_stages(layers, len(alive), ratio), stage_scores):
+    for (layer, count), scores in zip(pyramid_stages(layers, len(alive), ratio), stage_scores, strict=True):
         kept, lead = top(scores[alive], count)
         margin = min(margin, lead)
         alive = alive[kept]

@@ -5,8 +5,8 @@ float32 (what an implementation receives), the selection is computed from exactl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
@@ -98,7 +98,7 @@ def visionzip_cases(data: dict[str, Array]) -> Cases:
                     merge: methods.visionzip(data["attention"], data["keys"], has_class, dominant, extra, merge)
                     for merge in ("sum", "average")
                 }
-                merged = [describe_merge(*pair) for pair in zip(result["sum"].merged, result["average"].merged)]
+                merged = [describe_merge(*pair) for pair in zip(result["sum"].merged, result["average"].merged, strict=True)]
                 case = {"hasClassToken": has_class, "dominant": dominant, "contextual": extra}
                 found.append((case | {"dominantPatches": result["sum"].dominant, "merged": merged}, result["sum"].margin))
     return found
@@ -109,12 +109,14 @@ def describe_merge(summed: methods.Merge, averaged: methods.Merge) -> dict:
     others = [index for index in summed.sources if index != summed.target]
     weights = {}
     for name, merge in (("sum", summed), ("average", averaged)):
-        weight = dict(zip(merge.sources, merge.weights))
+        weight = dict(zip(merge.sources, merge.weights, strict=True))
         weights[name] = [weight[summed.target], *(weight[index] for index in others[:1])]
     return {"target": summed.target, "assigned": others, "weights": weights}
 
 
-def budget_cases(select: Callable[..., tuple[list[int], float]], *fields: str, **variants: tuple[float, ...]) -> Callable[[dict], Cases]:
+def budget_cases(
+    select: Callable[..., tuple[list[int], float]], *fields: str, **variants: tuple[float, ...]
+) -> Callable[[dict], Cases]:
     """Every budget, and for a method with a parameter every value of it."""
     (name, values) = next(iter(variants.items()), (None, (None,)))
 

@@ -49,7 +49,9 @@ class VisionZip:
     merge: str = "sum"
 
     def spec(self) -> str:
-        return f"visionzip:dominant={self.dominant},contextual={self.contextual}" + (f",merge={self.merge}" if self.merge != "sum" else "")
+        return f"visionzip:dominant={self.dominant},contextual={self.contextual}" + (
+            f",merge={self.merge}" if self.merge != "sum" else ""
+        )
 
 
 FASTV = [
@@ -76,7 +78,13 @@ VISIONZIP = [
 REDUCTIONS = {
     "clip-llama": FASTV + FASTV_DEEP + VISIONZIP,
     "siglip-qwen2": FASTV + FASTV_DEEP + VISIONZIP,
-    "clip-qwen2-two-images": [FastV(2, 0.5), FastV(1, 0.25, "columnSum"), FastV(3, 5), VisionZip(6, 4), VisionZip(4, 3, "average")],
+    "clip-qwen2-two-images": [
+        FastV(2, 0.5),
+        FastV(1, 0.25, "columnSum"),
+        FastV(3, 5),
+        VisionZip(6, 4),
+        VisionZip(4, 3, "average"),
+    ],
     "siglip-llama-bias-linear": [FastV(1, 0.5), FastV(2, 0.3, "columnSum"), VisionZip(8, 4)],
     "clip-mistral-layers-sharded": [FastV(2, 0.4), FastV(1, 0.5, "columnSum")],
     "clip-llama-llama3-bfloat16": [FastV(2, 0.5), FastV(5, 0.2), VisionZip(9, 7)],
@@ -147,7 +155,7 @@ class Case:
 
     def visionzip(self, reduction: VisionZip) -> tuple[Decoded, dict, float]:
         described, rows, margin = [], [], float("inf")
-        for vision, features in zip(self.vision, self.features):
+        for vision, features in zip(self.vision, self.features, strict=True):
             if reduction.dominant + reduction.contextual >= len(features):
                 # Nothing to save: every token goes on as it is, and no class token is added.
                 described.append({"unchanged": True})
@@ -155,7 +163,9 @@ class Case:
                 continue
             result = self.zip_one(vision, reduction)
             patches = vision.features[1:] if self.model.has_class else vision.features
-            output = methods.visionzip_output(result, patches.numpy(), vision.features[0].numpy() if self.model.has_class else None)
+            output = methods.visionzip_output(
+                result, patches.numpy(), vision.features[0].numpy() if self.model.has_class else None
+            )
             rows.append(torch.from_numpy(output))
             described.append(describe(result))
             margin = min(margin, result.margin)
@@ -234,21 +244,28 @@ def make_checkpoint(root: Path, name: str, reductions: list[FastV | VisionZip]) 
                 if part in facts:
                     tensors[f"{key}.{part}"] = facts.pop(part).float()
             margins = {"selection": rounded(margin), "greedy": rounded(greedy_margin(decoded))}
-            cases.append({"input": number, "spec": spec, "key": key, **facts, "answerIds": decoded.answer_ids, "margins": margins})
+            cases.append(
+                {"input": number, "spec": spec, "key": key, **facts, "answerIds": decoded.answer_ids, "margins": margins}
+            )
     for reduction in reductions:
         if not any(case["spec"] == reduction.spec() for case in cases):
             raise RuntimeError(f"{name}: no input decides {reduction.spec()} clearly")
     folder = root / FOLDER
     files.write_tensors(folder / f"model-{name}.safetensors", tensors)
-    files.write_json(folder / f"model-{name}.json", {"checkpoint": name, "meaning": MEANING, "promptIds": ids, "inputs": inputs, "cases": cases})
+    files.write_json(
+        folder / f"model-{name}.json",
+        {"checkpoint": name, "meaning": MEANING, "promptIds": ids, "inputs": inputs, "cases": cases},
+    )
 
 
 MEANING = {
     "input": "index into `inputs`; its pixels are pixel_values of the checkpoint's reference, or the tensor named here",
-    "key": "prefix of the case's tensors: `.logits` [steps, vocabulary] (all 9 steps for FastV on input 0, else the first), `.scores` [image tokens] (FastV) and `.features` [image tokens left, visionHidden] before the projector, all images in order (VisionZip)",
+    "key": "prefix of the case's tensors: `.logits` [steps, vocabulary] (all 9 steps for FastV on input 0, else the first),"
+    " `.scores` [image tokens] (FastV) and `.features` [image tokens left, visionHidden] before the projector, all images in order (VisionZip)",
     "kept": "FastV: image tokens that stay, ascending, counted over all images of the prompt; `keptPositions` their rotary positions",
     "promptCacheTokensPerLayer": "FastV: prompt tokens in each decoder layer's cache",
-    "images": "VisionZip, per image: tokens go on as class token, dominant (ascending), merged (in this order); indices are patches in raster order; a merged token is sum(weights * sources). `unchanged`: the budget is no smaller than the image, so it passes as it is",
+    "images": "VisionZip, per image: tokens go on as class token, dominant (ascending), merged (in this order); indices are patches in"
+    " raster order; a merged token is sum(weights * sources). `unchanged`: the budget is no smaller than the image, so it passes as it is",
     "imagePositions": "VisionZip: rotary positions of the image tokens; the prompt is renumbered without gaps",
     "answerIds": "first answer token and the 8 greedy ones after it, decoded with the cache",
     "ties": "an exact tie goes to the lower index",

@@ -30,7 +30,7 @@ def learn_merges(words: Counter[tuple[str, ...]], count: int) -> list[tuple[str,
     for _ in range(count):
         pairs: Counter[tuple[str, str]] = Counter()
         for word, frequency in words.items():
-            for pair in zip(word, word[1:]):
+            for pair in zip(word, word[1:], strict=False):
                 pairs[pair] += frequency
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         merges.append(best)
@@ -115,9 +115,7 @@ def qwen_tokenizer() -> dict:
     merges = learn_merges(byte_level_words(" "), MERGES)
     vocabulary = sorted(byte_alphabet().values()) + [a + b for a, b in merges]
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", IMAGE]
-    expression = (
-        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-    )
+    expression = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     return {
         "version": "1.0",
         "truncation": None,
@@ -142,7 +140,9 @@ def sentencepiece_tokenizer() -> dict:
     specials = ["<unk>", "<s>", "</s>"]
     space = "\u2581"
     merges = learn_merges(Counter(tuple(space + word) for word in CORPUS.split()), MERGES)
-    letters = sorted({letter for letter in CORPUS if not letter.isspace()} | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:?!'") | {space})
+    letters = sorted(
+        {letter for letter in CORPUS if not letter.isspace()} | set("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:?!'") | {space}
+    )
     vocabulary = specials + [f"<0x{byte:02X}>" for byte in range(256)] + letters + [a + b for a, b in merges]
     return {
         "version": "1.0",

@@ -59,7 +59,9 @@ def vision(model, pixel_values: torch.Tensor) -> tuple[dict[str, torch.Tensor], 
     layers = tower.encoder.layers
     keys: dict[int, torch.Tensor] = {}
     hooks = [
-        layer.self_attn.k_proj.register_forward_hook(lambda _module, _inputs, output, index=index: keys.__setitem__(index, output))
+        layer.self_attn.k_proj.register_forward_hook(
+            lambda _module, _inputs, output, index=index: keys.__setitem__(index, output)
+        )
         for index, layer in enumerate(layers)
     ]
     outputs = tower(pixel_values, output_hidden_states=True, output_attentions=True, return_dict=True)
@@ -86,9 +88,13 @@ def vision(model, pixel_values: torch.Tensor) -> tuple[dict[str, torch.Tensor], 
     attention = torch.stack([outputs.attentions[index] for index in indices])
     if has_class:
         tensors["class_attention"] = attention[:, :, :, 0]
-        shapes["class_attention"] = "[feature layers, images, heads, positions]: softmax row of the CLS query, its own column first"
+        shapes["class_attention"] = (
+            "[feature layers, images, heads, positions]: softmax row of the CLS query, its own column first"
+        )
     tensors["received_attention"] = attention.mean(dim=(2, 3))
-    shapes["received_attention"] = "[feature layers, images, positions]: mean over heads and over all queries (a patch's own included)"
+    shapes["received_attention"] = (
+        "[feature layers, images, positions]: mean over heads and over all queries (a patch's own included)"
+    )
     return tensors, shapes
 
 
