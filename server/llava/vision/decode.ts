@@ -6,6 +6,8 @@ import { checkSvg, isXml, svgDensity } from './svg';
 export interface DecodeLimits {
   /** Width times height; a decoded pixel takes 3 bytes. */
   maxPixels: number;
+  /** The longer side; JPEG's own limit. Thin images beyond it are no pictures, and cost much to scale. */
+  maxSide: number;
   /** Frames of an animation or pages of a document, of which only the first is decoded. */
   maxFrames: number;
   /** Size of the encoded file. */
@@ -15,6 +17,7 @@ export interface DecodeLimits {
 
 export const DEFAULT_LIMITS: Readonly<DecodeLimits> = {
   maxPixels: 50e6,
+  maxSide: 65_535,
   maxFrames: 10_000,
   maxBytes: 256 * 1024 * 1024,
   timeoutSeconds: 20,
@@ -46,7 +49,7 @@ const FORMATS = ['jpeg', 'png', 'webp', 'gif', 'avif', 'tiff', 'svg'];
  *   `image.too-large`, `image.unsafe-svg`
  */
 export async function imageFacts(bytes: Uint8Array, limits: Partial<DecodeLimits> = {}): Promise<ImageFacts> {
-  const { maxBytes, maxFrames, maxPixels } = { ...DEFAULT_LIMITS, ...limits };
+  const { maxBytes, maxFrames, maxPixels, maxSide } = { ...DEFAULT_LIMITS, ...limits };
   if (bytes.length === 0)
     throw new InputError({
       code: 'image.empty',
@@ -75,6 +78,8 @@ export async function imageFacts(bytes: Uint8Array, limits: Partial<DecodeLimits
   if (!(width >= 1 && height >= 1)) throw undecodable(`The image has the size ${width} x ${height}`);
   if (width * height > maxPixels && !svg)
     throw tooLarge(`It has ${width} x ${height} pixels; at most ${maxPixels} are decoded.`);
+  if (Math.max(width, height) > maxSide && !svg)
+    throw tooLarge(`It has ${width} x ${height} pixels; at most ${maxSide} on a side are decoded.`);
   const frames = metadata.pages ?? 1;
   if (frames > maxFrames) throw tooLarge(`It has ${frames} frames; at most ${maxFrames} are accepted.`);
   return { width, height, format, bytes: bytes.length, hasAlpha: metadata.hasAlpha, frames };
