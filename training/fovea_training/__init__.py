@@ -1,0 +1,1 @@
+"""The pipeline that makes fovea-nano: synthetic screens, tokenizer, training stages, export and evaluation."""

@@ -1,0 +1,186 @@
+"""Batches: images, patch labels and packed questions as tensors.
+
+All questions about one image share one sequence: every question sees the image and itself, and positions restart after the
+image, so each question stands exactly as it would alone (`USER: <image>\\nquestion ASSISTANT: answer</s>`).
+"""
+
+import collections.abc
+import dataclasses
+import random
+
+import numpy as np
+import torch
+
+from .canvas import CHARACTER_CLASSES, GRID, ROLES
+from .questions import Question, Questioner
+from .screen import Screen, ScreenMaker, Style
+from .tokenizer import BEGIN, PADDING, encode
+
+PATCHES = GRID * GRID
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
+DEVIATION = torch.tensor([0.26862954, 0.26130258, 0.27577711])
+PATCH_LABELS = ("role", "colour", "instance", "line", "index", "previous", "following", "characters")
+NO_PLACE = -1
+
+BEFORE_IMAGE = [BEGIN, *encode("USER: ")]
+AFTER_IMAGE = list(encode("\n"))
+
+
+@dataclasses.dataclass
+class Batch:
+    """pixels [B, 3, 192, 192]; labels: name -> [B, 576] (characters [B, 576, 3]); the rest [B, text] or None."""
+
+    pixels: torch.Tensor
+    labels: dict[str, torch.Tensor]
+    ids: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
+    """Next token at the places where an answer is learnt, -100 elsewhere."""
+    segment: torch.Tensor | None = None
+    """1, 2, ... for the questions of an image, 0 for padding."""
+    position: torch.Tensor | None = None
+    pointer: torch.Tensor | None = None
+    """Patch that holds the character to be written next (or, in a quotation, the character itself); -1 for none. The slot is in `slot`."""
+    slot: torch.Tensor | None = None
+    quoted: torch.Tensor | None = None
+    """True where the pointer belongs to a character that a question quotes."""
+    questions: list[list[Question]] = dataclasses.field(default_factory=list)
+    screens: list[Screen] = dataclasses.field(default_factory=list)
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = {}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, torch.Tensor):
+                moved[field.name] = value.to(device, non_blocking=True)
+        labels = {name: value.to(device, non_blocking=True) for name, value in self.labels.items()}
+        return dataclasses.replace(self, labels=labels, **moved)
+
+
+def normalise(frames: np.ndarray) -> torch.Tensor:
+    """uint8 [B, 192, 192, 3] to CLIP's float [B, 3, 192, 192]."""
+    return ((torch.from_numpy(frames).float() / 255 - MEAN) / DEVIATION).permute(0, 3, 1, 2).contiguous()
+
+
+def disturb(pixels: torch.Tensor) -> torch.Tensor:
+    """A little contrast, tint and noise."""
+    count = pixels.shape[0]
+    pixels = pixels * (1 + 0.06 * torch.randn(count, 1, 1, 1)) + 0.06 * torch.randn(count, 3, 1, 1)
+    return pixels + 0.03 * torch.randn_like(pixels)
+
+
+def patch_labels(screens: list[Screen]) -> dict[str, torch.Tensor]:
+    labels = {}
+    for name in PATCH_LABELS:
+        stacked = np.stack([getattr(screen.canvas, name) for screen in screens]).astype(np.int64)
+        labels[name] = torch.from_numpy(stacked).flatten(1, 2)
+    return labels
+
+
+def bag(labels: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What CLS must know: which characters and which roles are on the screen. [B, characters + roles]"""
+    count = labels["role"].shape[0]
+    characters = torch.zeros(count, CHARACTER_CLASSES, device=labels["role"].device)
+    characters.scatter_(1, labels["characters"].flatten(1), 1.0)
+    roles = torch.zeros(count, len(ROLES), device=characters.device).scatter_(1, labels["role"], 1.0)
+    return torch.cat([characters, roles], 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a stage wants from its batches."""
+
+    images: int
+    text_length: int = 0
+    """Tokens of packed questions per image; 0 = none."""
+    only: frozenset[str] | None = None
+    """Question types of a curriculum; None = all."""
+    kinds: tuple[str, ...] | None = None
+    noise: bool = True
+    held_out: bool = False
+    style: Style = Style()
+
+
+class BatchSource:
+    """An endless, reproducible stream of batches."""
+
+    def __init__(self, plan: Plan, seed: int):
+        self.plan = plan
+        self.rng = random.Random(seed)
+        self.maker = ScreenMaker(self.rng, plan.held_out, plan.style)
+        self.questioner = Questioner(self.rng, self.maker.words)
+
+    def __iter__(self) -> collections.abc.Iterator[Batch]:
+        while True:
+            yield self.draw()
+
+    def draw(self) -> Batch:
+        plan = self.plan
+        screens = [self.maker.make(self.rng.choice(plan.kinds) if plan.kinds else None) for _ in range(plan.images)]
+        pixels = normalise(np.stack([screen.image() for screen in screens]))
+        batch = Batch(disturb(pixels) if plan.noise else pixels, patch_labels(screens), screens=screens)
+        if plan.text_length:
+            self._pack(batch, [self._choose(screen) for screen in screens])
+        return batch
+
+    def _choose(self, screen: Screen) -> list[Question]:
+        questions = self.questioner.ask(screen)
+        if self.plan.only is not None:
+            questions = [question for question in questions if question.type in self.plan.only]
+        self.rng.shuffle(questions)
+        return questions
+
+    def _pack(self, batch: Batch, asked: list[list[Question]]) -> None:
+        shape = (len(asked), self.plan.text_length)
+        ids = np.full(shape, PADDING, np.int64)
+        targets, pointer = np.full(shape, -100, np.int64), np.full(shape, NO_PLACE, np.int64)
+        segment, position, slot = (np.zeros(shape, np.int64) for _ in range(3))
+        quoted = np.zeros(shape, bool)
+        for row, questions in enumerate(asked):
+            start, kept = 0, []
+            for question in questions:
+                asking, asked_places = question.question_tokens()
+                answer, answer_places = question.answer_tokens()
+                end = start + len(asking) + len(answer)
+                if end > shape[1]:
+                    continue
+                kept.append(question)
+                first = start + len(asking)
+                ids[row, start:end] = asking + answer
+                targets[row, first - 1 : end - 1] = answer
+                segment[row, start:end] = len(kept)
+                position[row, start:end] = range(end - start)
+                for offset, place in enumerate(asked_places):
+                    if place is not None:
+                        pointer[row, start + offset], slot[row, start + offset] = place
+                        quoted[row, start + offset] = True
+                for offset, place in enumerate(answer_places):
+                    if place is not None:
+                        pointer[row, first - 1 + offset], slot[row, first - 1 + offset] = place
+                start = end
+            batch.questions.append(kept)
+        batch.ids, batch.targets, batch.segment, batch.position = map(torch.from_numpy, (ids, targets, segment, position))
+        batch.pointer, batch.slot, batch.quoted = map(torch.from_numpy, (pointer, slot, quoted))
+
+
+def attention_layout(batch: Batch, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Positions [B, L] and mask [B, 1, L, L] of: begin tokens, the kept patches [B, K], the line feed, the packed questions.
+
+    Kept patches keep the positions that they have among all 576."""
+    assert batch.segment is not None and batch.position is not None
+    count, size = kept.shape
+    device, before = kept.device, len(BEFORE_IMAGE)
+    position = torch.cat(
+        [
+            torch.arange(before, device=device).expand(count, before),
+            before + kept,
+            torch.full((count, len(AFTER_IMAGE)), before + PATCHES, device=device),
+            batch.position + before + PATCHES + len(AFTER_IMAGE),
+        ],
+        1,
+    )
+    shared = before + size + len(AFTER_IMAGE)
+    segment = torch.cat([torch.zeros(count, shared, dtype=torch.long, device=device), batch.segment], 1)
+    is_shared = torch.arange(position.shape[1], device=device) < shared
+    causal = torch.ones(position.shape[1], position.shape[1], dtype=torch.bool, device=device).tril()
+    mask = causal & (is_shared[None, None, :] | (segment[:, None, :] == segment[:, :, None]))
+    return position, mask[:, None]

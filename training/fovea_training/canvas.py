@@ -1,0 +1,225 @@
+"""A drawing surface that records, for every patch of the model's frame, what was drawn there.
+
+Coordinates are pixels of the model's frame (192 x 192). The source image may be larger (`zoom`) and not square: it is
+then padded to a square and scaled down exactly as the extension does with a screenshot.
+"""
+
+import dataclasses
+import functools
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+FRAME = 192
+PATCH = 8
+GRID = FRAME // PATCH
+SLOTS = 3
+"""Characters that one patch can hold."""
+LONGEST_RUN = 31
+MOST_INSTANCES = 7
+MOST_LINES = 15
+
+PAD_COLOUR = (122, 116, 104)
+"""CLIP's mean colour: what LLaVA pads a screenshot with."""
+
+CHARACTERS = [chr(code) for code in range(32, 127)]
+CHARACTER_ID = {character: index + 1 for index, character in enumerate(CHARACTERS)}
+CHARACTER_CLASSES = len(CHARACTERS) + 2
+"""0 = no character, 1..95 = the printable ASCII characters, 96 = beyond the end of the run."""
+END_OF_RUN = CHARACTER_CLASSES - 1
+
+ROLES = (
+    "background pad window titlebar button button_highlighted box_ticked box_empty field progress_full progress_empty bar "
+    "icon_info icon_warning icon_error icon_question terminal "
+    "text_title text_message text_button text_highlighted text_ticked text_unticked text_field_label text_field_value "
+    "text_bar text_bar_tallest text_bar_shortest text_bar_value text_percent "
+    "text_command text_file text_passed text_failed text_time text_other"
+).split()
+ROLE_ID = {role: index for index, role in enumerate(ROLES)}
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (205, 50, 50),
+    "green": (40, 150, 70),
+    "blue": (45, 105, 215),
+    "orange": (235, 135, 30),
+    "purple": (130, 70, 185),
+    "gray": (125, 130, 135),
+    "teal": (20, 150, 160),
+    "pink": (225, 100, 160),
+    "yellow": (225, 190, 40),
+}
+COLOUR_NAMES = list(COLOURS)
+COLOUR_ID = {name: index + 1 for index, name in enumerate(COLOUR_NAMES)}
+
+FONT_FOLDER = pathlib.Path("/usr/share/fonts/truetype")
+SANS = ("dejavu/DejaVuSans.ttf", "liberation/LiberationSans-Regular.ttf")
+BOLD = {SANS[0]: "dejavu/DejaVuSans-Bold.ttf", SANS[1]: "liberation/LiberationSans-Bold.ttf"}
+MONO = ("dejavu/DejaVuSansMono.ttf", "liberation/LiberationMono-Regular.ttf")
+
+
+@functools.lru_cache(maxsize=None)
+def load_font(name: str, size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(str(FONT_FOLDER / name), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@functools.lru_cache(maxsize=None)
+def advances(name: str, size: float) -> dict[str, float]:
+    """Width of every printable character, measured once at a large size so that every zoom lays text out alike."""
+    font = load_font(name, size)
+    return {character: font.getlength(character) for character in CHARACTERS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Font:
+    name: str
+    size: float
+
+    def width(self, text: str) -> float:
+        table = advances(self.name, self.size)
+        return sum(table[character] for character in text)
+
+
+@dataclasses.dataclass
+class Run:
+    """One piece of text on the screen, and the patch and slot that hold each of its characters."""
+
+    text: str
+    role: str
+    instance: int
+    row: int
+    x: int
+    places: list[tuple[int, int] | None]
+
+
+class Canvas:
+    """Draws in frame coordinates and keeps the labels of the patches.
+
+    `height` is the height of the drawn area inside the frame (the rest is padding above and below);
+    `zoom` source pixels stand for one frame pixel.
+    """
+
+    def __init__(self, background: tuple[int, int, int], height: int = FRAME, zoom: float = 1.0):
+        self.height = height
+        self.zoom = zoom
+        self.top = (FRAME - height) // 2
+        self.image = Image.new("RGB", (round(FRAME * zoom), round(height * zoom)), background)
+        self.draw = ImageDraw.Draw(self.image)
+        self.role = np.zeros((GRID, GRID), np.uint8)
+        self.colour = np.zeros((GRID, GRID), np.uint8)
+        self.instance = np.zeros((GRID, GRID), np.uint8)
+        self.line = np.zeros((GRID, GRID), np.uint8)
+        self.index = np.zeros((GRID, GRID), np.uint8)
+        self.previous = np.zeros((GRID, GRID), np.uint8)
+        self.following = np.zeros((GRID, GRID), np.uint8)
+        self.characters = np.zeros((GRID, GRID, SLOTS), np.uint8)
+        self.runs: list[Run] = []
+        if self.top:
+            self.role[: self.top // PATCH] = self.role[GRID - self.top // PATCH :] = ROLE_ID["pad"]
+
+    def _source(self, *values: float) -> list[float]:
+        """Frame coordinates x, y, x, y... to source pixels."""
+        return [(value - (self.top if index % 2 else 0)) * self.zoom for index, value in enumerate(values)]
+
+    def rectangle(self, box: tuple[float, float, float, float], radius: float = 0, **style: object) -> None:
+        self.draw.rounded_rectangle(self._source(*box), radius=radius * self.zoom, **self._styled(style))
+
+    def ellipse(self, box: tuple[float, float, float, float], **style: object) -> None:
+        self.draw.ellipse(self._source(*box), **self._styled(style))
+
+    def polygon(self, points: tuple[float, ...], **style: object) -> None:
+        self.draw.polygon(self._source(*points), **self._styled(style))
+
+    def stroke(self, points: tuple[float, ...], fill: object, width: float = 1) -> None:
+        self.draw.line(self._source(*points), fill=fill, width=max(1, round(width * self.zoom)))
+
+    def _styled(self, style: dict[str, object]) -> dict[str, object]:
+        return {**style, "width": max(1, round(self.zoom))} if "outline" in style else style
+
+    def glyph(self, x: float, y: float, text: str, font: Font, fill: object) -> None:
+        """Text without labels, centred on a point."""
+        self.draw.text(tuple(self._source(x, y)), text, font=load_font(font.name, font.size * self.zoom), fill=fill, anchor="mm")
+
+    def text(
+        self, x: float, y: float, text: str, font: Font, fill: object, role: str, instance: int = 0, align: str = "left"
+    ) -> Run:
+        """Draws one run of text centred on the line `y` and records its characters."""
+        x -= {"left": 0, "middle": font.width(text) / 2, "right": font.width(text)}[align]
+        x = round(x)
+        large = load_font(font.name, font.size * self.zoom)
+        scale = large.getlength(text) / max(font.width(text), 1) / self.zoom
+        self.draw.text(tuple(self._source(x, y)), text, font=large, fill=fill, anchor="lm")
+        row = int(y // PATCH)
+        table = advances(font.name, font.size)
+        places: list[tuple[int, int] | None] = []
+        pen = float(x)
+        for position, character in enumerate(text):
+            advance = table[character] * scale
+            column = int((pen + advance / 2) // PATCH)
+            pen += advance
+            places.append(self._place(row, column, text, position, role, instance))
+        run = Run(text, role, instance, row, x, places)
+        self.runs.append(run)
+        return run
+
+    def _place(self, row: int, column: int, text: str, position: int, role: str, instance: int) -> tuple[int, int] | None:
+        if not (0 <= row < GRID and 0 <= column < GRID):
+            return None
+        slots = self.characters[row, column]
+        slot = int((slots > 0).sum())
+        if slot == SLOTS:
+            return None
+        slots[slot] = CHARACTER_ID[text[position]]
+        if slot == 0:
+            self.role[row, column] = ROLE_ID[role]
+            self.instance[row, column] = min(instance, MOST_INSTANCES)
+            self.index[row, column] = min(position, LONGEST_RUN)
+            self.previous[row, column] = CHARACTER_ID[text[position - 1]] if position else END_OF_RUN
+        self.following[row, column] = CHARACTER_ID[text[position + 1]] if position + 1 < len(text) else END_OF_RUN
+        return row * GRID + column, slot
+
+    def mark(self, box: tuple[float, float, float, float], role: str, instance: int = 0, colour: str | None = None) -> None:
+        """Labels the patches of a widget (those that hold text keep their text's role, and take the colour)."""
+        left, top, right, bottom = (int((value + PATCH / 2) // PATCH) for value in box)
+        if left >= right:
+            left = min(GRID - 1, int((box[0] + box[2]) / 2 // PATCH))
+            right = left + 1
+        if top >= bottom:
+            top = min(GRID - 1, int((box[1] + box[3]) / 2 // PATCH))
+            bottom = top + 1
+        self.role[top:bottom, left:right] = ROLE_ID[role]
+        self.instance[top:bottom, left:right] = min(instance, MOST_INSTANCES)
+        if colour:
+            self.colour[top:bottom, left:right] = COLOUR_ID[colour]
+
+    def relabel(self, run: Run, role: str) -> None:
+        """Changes the role of a run that was already drawn (which bar is the tallest is known last)."""
+        run.role = role
+        for place in run.places:
+            if place is not None:
+                self.role[place[0] // GRID, place[0] % GRID] = ROLE_ID[role]
+
+    def number_lines(self) -> list[Run]:
+        """Gives every run its place in reading order, and returns the runs in that order."""
+        ordered = sorted(self.runs, key=lambda run: (run.row, run.x))
+        for number, run in enumerate(ordered):
+            for place in run.places:
+                if place is not None:
+                    self.line[place[0] // GRID, place[0] % GRID] = min(number + 1, MOST_LINES)
+        return ordered
+
+    def frame(self) -> np.ndarray:
+        """What the model sees. uint8 [192, 192, 3]"""
+        return to_frame(self.image)
+
+
+def to_frame(source: Image.Image) -> np.ndarray:
+    """Pads an image to a square with CLIP's mean colour and scales it to the frame. uint8 [192, 192, 3]"""
+    side = max(source.size)
+    if source.size != (side, side):
+        square = Image.new("RGB", (side, side), PAD_COLOUR)
+        square.paste(source, ((side - source.width) // 2, (side - source.height) // 2))
+        source = square
+    if side != FRAME:
+        source = source.resize((FRAME, FRAME), Image.Resampling.BICUBIC)
+    return np.asarray(source)
