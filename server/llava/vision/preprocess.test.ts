@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import type { PreprocessorConfig } from '../checkpoint/checkpoint';
-import { mulberry32 } from '../reduction/random';
 import { fixturePath, readTensors } from '../testing/fixtures';
 import { decodeImage } from './decode';
 import { preprocessImage } from './preprocess';
