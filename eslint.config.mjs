@@ -20,7 +20,17 @@ export default tseslint.config(
   },
   {
     files: ['**/*.mjs'],
-    languageOptions: { globals: { process: 'readonly', console: 'readonly', URL: 'readonly', Buffer: 'readonly' } },
+    languageOptions: {
+      globals: {
+        process: 'readonly',
+        console: 'readonly',
+        URL: 'readonly',
+        Buffer: 'readonly',
+        fetch: 'readonly',
+        setTimeout: 'readonly',
+        clearTimeout: 'readonly',
+      },
+    },
   },
   {
     // The floors of docs/ARCHITECTURE.md, enforced.
@@ -28,7 +38,14 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['vscode*', '**/features/*', '**/inference/*', '**/images/*', '**/cli', '**/main'], message: 'The engine knows no LSP, no process and no VS Code.' }] },
+        {
+          patterns: [
+            {
+              group: ['vscode*', '**/features/*', '**/inference/*', '**/images/*', '**/cli', '**/main'],
+              message: 'The engine knows no LSP, no process and no VS Code.',
+            },
+          ],
+        },
       ],
     },
   },
@@ -39,7 +56,14 @@ export default tseslint.config(
     rules: {
       'no-restricted-imports': [
         'error',
-        { patterns: [{ group: ['node:*', 'vscode*', 'sharp', '../*', '!../protocol'], message: 'Pure functions over server/protocol only.' }] },
+        {
+          patterns: [
+            {
+              group: ['node:*', 'vscode*', 'sharp', '../*', '!../protocol'],
+              message: 'Pure functions over server/protocol only.',
+            },
+          ],
+        },
       ],
     },
   },

@@ -41,7 +41,7 @@ const COMMON = [
 const SUPERFLUOUS = /(\.d\.[cm]?ts|\.map|\.mjs|\.h)$/;
 
 /** macOS ships the library twice, as `libonnxruntime.1.dylib` (which the binding loads) and under its full version. */
-const DUPLICATE_LIBRARY = /\.\d+\.\d+\.\d+\.dylib$/;
+const DUPLICATE_LIBRARY = /libonnxruntime\.\d+\.\d+\.\d+\.dylib$/;
 
 /**
  * @param {string} target e.g. `linux-x64`
@@ -72,7 +72,21 @@ export async function stageNatives(target, destination) {
     const source = existsSync(installed(name)) ? installed(name) : await downloaded(name);
     await stage(name, source, await readdir(source));
   }
+  await checkComplete(destination);
   return staged;
+}
+
+/** What cannot be missing on any platform: the two bindings, and the library that each of them loads. */
+async function checkComplete(destination) {
+  const files = await readdir(destination, { recursive: true });
+  for (const needed of [
+    /onnxruntime_binding\.node$/,
+    /onnxruntime[.\d]*\.(so\.\d+|dll|dylib)$/,
+    /sharp-[\w.-]+\.node$/,
+    /libvips[\w.-]*\.(so[\d.]*|dll|dylib)$/,
+  ]) {
+    if (!files.some((file) => needed.test(file))) throw new Error(`No native file matches ${needed}.`);
+  }
 }
 
 async function copy(source, destination) {

@@ -1,6 +1,7 @@
 // Makes the VSIX of one platform: the bundles, the embedded model, and the native files of that platform only.
 // `npm run package [-- --target linux-x64] [--out file.vsix]`
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -35,7 +36,9 @@ const staging = await mkdtemp(join(tmpdir(), 'fovea-package-'));
 try {
   await stageBundles();
   for (const folder of FOLDERS) await cp(join(root, folder), join(staging, folder), { recursive: true });
-  for (const document of DOCUMENTS) await cp(join(root, document), join(staging, document));
+  for (const document of DOCUMENTS.filter((name) => existsSync(join(root, name)))) {
+    await cp(join(root, document), join(staging, document));
+  }
   await rm(join(staging, 'media', 'icon.svg')); // vsce refuses SVG files that could be taken for icons; the PNG is in.
   await writeFile(join(staging, 'package.json'), JSON.stringify(stagedManifest(), null, 2));
   const natives = await stageNatives(target, join(staging, 'dist', 'node_modules'));
