@@ -1,0 +1,165 @@
+import { createHash } from 'node:crypto';
+import cacache from 'cacache';
+import type { AnswerResult, SamplingOptions } from '../protocol';
+
+/** Changes when the meaning of a stored answer changes; old entries are then never found and grow out. */
+const FORMAT = 1;
+/** After a size limit was reached this part of it stays, so that not every new answer removes one. */
+const KEEP_FRACTION = 0.8;
+
+/** The published types lack the option without which an entry leaves a mark of its removal behind for ever. */
+const removeEntry = cacache.rm.entry as (
+  directory: string,
+  key: string,
+  options: { removeFully: boolean },
+) => Promise<unknown>;
+
+/** Everything that an answer depends on. */
+export interface AnswerKey {
+  /** SHA-256 of the encoded files, in order. */
+  images: string[];
+  question: string;
+  system?: string;
+  rawPrompt?: string;
+  /** {@link ModelSummary.hash}. */
+  model: string;
+  /** The canonical spec. */
+  reduction: string;
+  fit: 'pad' | 'crop';
+  sampling: SamplingOptions;
+}
+
+/** The key as text: equal for equal questions, whatever the order of their fields. */
+export function answerKeyText(key: AnswerKey): string {
+  const { images, question, system, rawPrompt, model, reduction, fit, sampling } = key;
+  const { maxTokens, temperature, topP, seed } = sampling;
+  const fields = [
+    FORMAT,
+    images,
+    question,
+    system,
+    rawPrompt,
+    model,
+    reduction,
+    fit,
+    maxTokens,
+    temperature,
+    topP,
+    seed,
+  ];
+  return createHash('sha256')
+    .update(JSON.stringify(fields.map((field) => field ?? null)))
+    .digest('hex');
+}
+
+/**
+ * Answers on disk, by what they depend on. Entries are content-addressed and checked when read, so a damaged one is an
+ * answer that is not there; several windows may use one folder. The cache is a help, never a must: its faults are logged,
+ * not thrown.
+ */
+export class AnswerCache {
+  readonly #directory: string | undefined;
+  readonly #log: (line: string) => void;
+  #maxBytes = 0;
+  /** One change of the folder after the other. */
+  #changes: Promise<unknown> = Promise.resolve();
+
+  /** @param directory undefined: nothing is kept. */
+  constructor(directory: string | undefined, log: (line: string) => void) {
+    this.#directory = directory;
+    this.#log = log;
+  }
+
+  /** @param bytes 0 = nothing is kept and nothing is found. */
+  setMaxBytes(bytes: number): void {
+    if (bytes === this.#maxBytes) return;
+    this.#maxBytes = bytes;
+    void this.#change(() => this.#trim());
+  }
+
+  async get(key: AnswerKey): Promise<AnswerResult | undefined> {
+    const directory = this.#directory;
+    if (directory === undefined || this.#maxBytes === 0) return undefined;
+    const name = answerKeyText(key);
+    try {
+      const { data, integrity, size } = await cacache.get(directory, name);
+      const result = parseAnswer(data);
+      // The index keeps the time of the last use, by which the oldest leave first.
+      if (result) void this.#change(() => cacache.index.insert(directory, name, integrity, { size }));
+      return result;
+    } catch (error) {
+      const code = (error as NodeJS.ErrnoException).code;
+      if (code !== 'ENOENT') {
+        this.#log(`A cached answer could not be read and is forgotten: ${describe(error)}`);
+        void this.#change(() => removeEntry(directory, name, { removeFully: true }));
+      }
+      return undefined;
+    }
+  }
+
+  async put(key: AnswerKey, result: AnswerResult): Promise<void> {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    const data = JSON.stringify(result);
+    if (data.length > this.#maxBytes) return;
+    await this.#change(async () => {
+      await cacache.put(directory, answerKeyText(key), data);
+      await this.#trim();
+    });
+  }
+
+  /** Forgets everything. @returns how much there was. */
+  async clear(): Promise<{ answers: number; bytes: number }> {
+    const directory = this.#directory;
+    const removed = { answers: 0, bytes: 0 };
+    if (directory === undefined) return removed;
+    await this.#change(async () => {
+      for (const { size } of Object.values(await cacache.ls(directory))) {
+        removed.answers += 1;
+        removed.bytes += size ?? 0;
+      }
+      await cacache.rm.all(directory);
+    });
+    return removed;
+  }
+
+  /** Resolves when all changes so far are on disk. */
+  async settled(): Promise<void> {
+    await this.#changes;
+  }
+
+  /** Removes the answers that were not used for longest until the rest is small enough. */
+  async #trim(): Promise<void> {
+    const directory = this.#directory;
+    if (directory === undefined) return;
+    const entries = Object.values(await cacache.ls(directory));
+    let bytes = entries.reduce((sum, { size }) => sum + (size ?? 0), 0);
+    if (bytes <= this.#maxBytes) return;
+    entries.sort((a, b) => a.time - b.time);
+    for (const { key, integrity, size } of entries) {
+      if (bytes <= this.#maxBytes * KEEP_FRACTION) break;
+      await removeEntry(directory, key, { removeFully: true });
+      await cacache.rm.content(directory, integrity);
+      bytes -= size ?? 0;
+    }
+  }
+
+  #change(change: () => Promise<unknown>): Promise<void> {
+    const done = this.#changes.then(change).then(
+      () => undefined,
+      (error: unknown) => this.#log(`The answer cache could not be changed: ${describe(error)}`),
+    );
+    this.#changes = done;
+    return done;
+  }
+}
+
+/** The integrity check has passed, so this is what was written; another version may have meant something else by it. */
+function parseAnswer(data: Buffer): AnswerResult | undefined {
+  const value = JSON.parse(data.toString('utf8')) as AnswerResult;
+  return typeof value.answer === 'string' && value.trace.version === 1 ? value : undefined;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

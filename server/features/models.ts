@@ -1,0 +1,113 @@
+import { readdir, stat } from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import { openCheckpoint } from '../llava/checkpoint/open';
+import { toErrorData } from '../llava/errors';
+import type { ListModelsRequest, ModelSummary } from '../protocol';
+
+/**
+ * What checkpoint folders are, by their headers. Summaries are remembered as long as the folder's files do not change,
+ * because every hover needs the model's hash.
+ */
+export class Models {
+  readonly #embedded: string;
+  readonly #known = new Map<string, { fingerprint: string; summary: Promise<ModelSummary> }>();
+
+  /** @param embedded folder of the checkpoint that comes with the extension. */
+  constructor(embedded: string) {
+    this.#embedded = embedded;
+  }
+
+  get embedded(): string {
+    return this.#embedded;
+  }
+
+  /** The folder that a value of `fovea.model` means. */
+  directory(setting: string): string {
+    const text = setting.trim();
+    if (text === '') return this.#embedded;
+    return path.resolve(/^~[\\/]/.test(text) ? path.join(os.homedir(), text.slice(2)) : text);
+  }
+
+  /** @throws ModelError */
+  async summary(directory: string): Promise<ModelSummary> {
+    const fingerprint = await fingerprintOf(directory);
+    const known = this.#known.get(directory);
+    if (known?.fingerprint === fingerprint) return known.summary;
+    const summary = summarise(directory);
+    this.#known.set(directory, { fingerprint, summary });
+    summary.catch(() => this.#known.delete(directory));
+    return summary;
+  }
+
+  /** Everything that can be chosen on this machine, the embedded model first. */
+  async list(setting: string): Promise<ListModelsRequest.Result> {
+    const chosen = this.directory(setting);
+    const found: Pick<ListModelsRequest.Model, 'directory' | 'origin' | 'setting'>[] = [
+      { directory: this.#embedded, origin: 'embedded', setting: '' },
+    ];
+    if (chosen !== this.#embedded) found.push({ directory: chosen, origin: 'settings', setting });
+    for (const directory of await huggingFaceSnapshots()) {
+      if (found.some((model) => model.directory === directory)) continue;
+      found.push({ directory, origin: 'hugging-face-cache', setting: directory });
+    }
+    const models: ListModelsRequest.Model[] = [];
+    for (const model of found) {
+      const common = { ...model, chosen: model.directory === chosen };
+      try {
+        const summary = await this.summary(model.directory);
+        models.push({ ...common, name: summary.name, summary });
+      } catch (error) {
+        const data = toErrorData(error);
+        // The cache holds models of all kinds; those of another kind are no faults.
+        const isOther = model.origin === 'hugging-face-cache' && OTHER_KIND.test(data.code);
+        if (!isOther) models.push({ ...common, name: path.basename(model.directory), error: data });
+      }
+    }
+    return models;
+  }
+}
+
+/** Faults by which a folder of the Hugging Face cache shows that it is no LLaVA checkpoint at all. */
+const OTHER_KIND = /^model\.(?:no-config$|config-invalid$|unsupported)/;
+
+async function summarise(directory: string): Promise<ModelSummary> {
+  const checkpoint = await openCheckpoint(directory);
+  const { name, config, parameters, hash } = checkpoint;
+  return { name, directory: checkpoint.directory, family: config.modelType, parameters, hash };
+}
+
+/** Names, sizes and times of a folder's files; empty where there is no folder. */
+async function fingerprintOf(directory: string): Promise<string> {
+  const names = await readdir(directory).catch(() => []);
+  const parts = await Promise.all(
+    names.sort().map(async (name) => {
+      const status = await stat(path.join(directory, name)).catch(() => undefined);
+      return `${name}:${status?.size}:${status?.mtimeMs}`;
+    }),
+  );
+  return parts.join('\n');
+}
+
+/** Snapshot folders with a config.json in the cache of `huggingface_hub`, where its variables or its default say it is. */
+async function huggingFaceSnapshots(): Promise<string[]> {
+  const { HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
+  const home = HF_HOME ?? path.join(XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'huggingface');
+  const hub = HF_HUB_CACHE ?? path.join(home, 'hub');
+  const snapshots: string[] = [];
+  for (const repository of await folders(hub)) {
+    if (!repository.startsWith('models--')) continue;
+    const parent = path.join(hub, repository, 'snapshots');
+    for (const revision of await folders(parent)) {
+      const directory = path.join(parent, revision);
+      const status = await stat(path.join(directory, 'config.json')).catch(() => undefined);
+      if (status?.isFile()) snapshots.push(directory);
+    }
+  }
+  return snapshots;
+}
+
+async function folders(parent: string): Promise<string[]> {
+  const entries = await readdir(parent, { withFileTypes: true }).catch(() => []);
+  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+}

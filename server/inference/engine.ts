@@ -1,0 +1,32 @@
+import type { AnswerResult } from '../protocol';
+import type {
+  EngineQuestion,
+  ExportedFile,
+  ExportOrder,
+  LoadedModel,
+  ModelChoice,
+  Progress,
+} from './messages';
+
+/**
+ * The face of the engine that the inference process needs. The real one is bound in process.ts; tests bind a scripted
+ * one to the same {@link serveEngine}, so that everything around the engine is exercised without a model.
+ */
+export interface Engine {
+  open(
+    choice: ModelChoice,
+    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  ): Promise<OpenedModel>;
+  export(order: ExportOrder): Promise<ExportedFile>;
+}
+
+export interface OpenedModel extends LoadedModel {
+  ask(
+    question: EngineQuestion,
+    options: {
+      signal: AbortSignal;
+      onToken: (piece: string, index: number) => void;
+      onProgress: (progress: Progress) => void;
+    },
+  ): Promise<AnswerResult>;
+}

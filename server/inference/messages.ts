@@ -1,0 +1,82 @@
+import type { AnswerResult, DeviceChoice, ErrorData, ModelSummary, SamplingOptions } from '../protocol';
+
+/**
+ * What the language server and the inference process say to each other. The channel is Node's IPC with `advanced`
+ * serialisation, so typed arrays cross as they are.
+ */
+
+/** Which model, where: one inference process holds exactly one of these. */
+export interface ModelChoice {
+  directory: string;
+  device: DeviceChoice;
+  /** Folder for what the engine derives from the checkpoint; absent: the engine's own in the user's cache. */
+  cacheDirectory?: string;
+}
+
+export interface LoadedModel {
+  summary: ModelSummary;
+  /** The device that was opened. */
+  device: string;
+}
+
+/** One question, with everything that changes its answer. */
+export interface EngineQuestion {
+  /** Encoded image files. */
+  images: Uint8Array[];
+  question: string;
+  system?: string;
+  rawPrompt?: string;
+  reduction?: string;
+  fit?: 'pad' | 'crop';
+  sampling?: SamplingOptions;
+  limits: ImageLimits;
+}
+
+export interface ImageLimits {
+  /** Most pixels of one picture that are decoded. */
+  maxPixels: number;
+}
+
+export interface ExportOrder {
+  format: 'png' | 'json' | 'html';
+  result: AnswerResult;
+  /** Encoded image files, in the order of the prompt. */
+  images: { bytes: Uint8Array; name: string }[];
+  limits: ImageLimits;
+}
+
+export interface ExportedFile {
+  /** Suggested file name. */
+  name: string;
+  mimeType: string;
+  data: Uint8Array;
+}
+
+/** The calls that the inference process answers. */
+export interface Calls {
+  /** Load the model. Once per process. */
+  open: { params: ModelChoice; result: LoadedModel };
+  ask: { params: EngineQuestion; result: AnswerResult };
+  /** Needs no model. */
+  export: { params: ExportOrder; result: ExportedFile };
+}
+
+export type CallName = keyof Calls;
+
+export type ToProcess =
+  | { [N in CallName]: { kind: 'call'; id: number; name: N; params: Calls[N]['params'] } }[CallName]
+  | { kind: 'cancel'; id: number };
+
+export interface Progress {
+  stage: string;
+  /** 0..1 where known. */
+  fraction?: number;
+}
+
+export type FromProcess =
+  /** Sent once, when the process can take calls. */
+  | { kind: 'ready' }
+  | ({ kind: 'progress'; id: number } & Progress)
+  | { kind: 'token'; id: number; piece: string; index: number }
+  | { kind: 'done'; id: number; result: unknown; memoryBytes: number }
+  | { kind: 'failed'; id: number; error: ErrorData; memoryBytes: number };

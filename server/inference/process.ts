@@ -1,0 +1,28 @@
+import path from 'node:path';
+import type { Engine } from './engine';
+import { serveEngine } from './serve';
+import { watchParent } from './watchdog';
+
+/*
+ * The inference process: the only program of the editor that loads onnxruntime and sharp. The language server forks it
+ * (child.ts) and talks to it through messages.ts.
+ */
+
+/** The engine is loaded with the first call that needs it: a failing native library is then an answer, not a riddle. */
+const engine: Engine = {
+  async open({ directory, device, cacheDirectory }, options) {
+    const { LlavaModel } = await import('../llava/model');
+    const model = await LlavaModel.open(directory, { device, cacheDirectory, ...options });
+    return {
+      summary: model.summary,
+      device: model.device,
+      ask: (question, askOptions) => model.ask(question, askOptions),
+    };
+  },
+  async export(order) {
+    const { exportAnswer } = await import('../features/exportAnswer');
+    return exportAnswer(order, path.join(__dirname, 'webview.js'));
+  },
+};
+
+if (watchParent(__filename)) serveEngine(engine);

@@ -1,0 +1,390 @@
+import { isDeepStrictEqual } from 'node:util';
+import { CancelledError, DeviceError, FoveaError, throwIfCancelled, toErrorData } from '../llava/errors';
+import type { AnswerResult, DeviceChoice, StatusNotification } from '../protocol';
+import { InferenceChild } from './child';
+import { describeExit, InferenceCrashedError, InferenceStoppedError, type ProcessExit } from './errors';
+import type {
+  CallName,
+  Calls,
+  EngineQuestion,
+  ExportedFile,
+  ExportOrder,
+  LoadedModel,
+  ModelChoice,
+} from './messages';
+import { RequestQueue, type RunContext, type Submission } from './queue';
+
+/** A cancelled step that has not ended after this time never will soon enough: its process is killed. */
+const CANCEL_GRACE_MS = 2000;
+/** This many unexpected ends within {@link CRASH_WINDOW_MINUTES} stop inference for good. */
+const CRASH_BUDGET = 3;
+const CRASH_WINDOW_MINUTES = 5;
+/** Drawing an export takes a second or two; this is a defect. */
+const EXPORT_TIMEOUT_MS = 120_000;
+
+/** A question together with the model that shall answer it. */
+export interface Task {
+  choice: ModelChoice;
+  question: EngineQuestion;
+}
+
+/** What the supervisor knows for the status item; the rest is added by its owner. */
+export type InferenceStatus = Omit<StatusNotification.Params, 'modelDirectory'>;
+
+export interface SupervisorOptions {
+  /** Path of the inference program. */
+  program: string;
+  /** A small checkpoint: devices are tried with it, in a process of their own. */
+  probeDirectory: string;
+  log: (line: string) => void;
+  onStatus: (status: InferenceStatus) => void;
+}
+
+/** Fields that belong to one step and go with it. */
+const cleared = { stage: undefined, fraction: undefined, error: undefined };
+
+interface OpenModel {
+  child: InferenceChild;
+  choice: ModelChoice;
+  model: LoadedModel;
+  deviceNote: string | undefined;
+}
+
+interface ProbedDevice {
+  device: DeviceChoice;
+  note: string | undefined;
+}
+
+/**
+ * Keeps one inference process alive as long as it is useful: starts it with the first question, replaces it when the
+ * model or device changes, kills it when a cancelled step does not end, ends it after an idle time, and starts it again
+ * after a crash as long as there are few of them.
+ */
+export class Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #queue: RequestQueue<Task, AnswerResult>;
+  /** Every process that may be alive, for the end. */
+  readonly #children = new Set<InferenceChild>();
+  readonly #probes = new Map<DeviceChoice, ProbedDevice>();
+  #open: OpenModel | undefined;
+  #crashTimes: number[] = [];
+  readonly #counted = new WeakSet<ProcessExit>();
+  #stopped: InferenceStoppedError | undefined;
+  #status: InferenceStatus = { state: 'idle', waiting: 0 };
+  #idleMinutes = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#queue = new RequestQueue(
+      (task, context) => this.#answer(task, context),
+      () => this.#setStatus({ waiting: this.#queue.waiting }),
+    );
+  }
+
+  get status(): InferenceStatus {
+    return this.#status;
+  }
+
+  /** Set when inference does not start any more, with the reason. */
+  get stopped(): InferenceStoppedError | undefined {
+    return this.#stopped;
+  }
+
+  /** Queues a question. Rejects with the engine's errors, {@link InferenceCrashedError}, {@link InferenceStoppedError}, ... */
+  ask(submission: Submission<Task>): Promise<AnswerResult> {
+    if (this.#stopped) return Promise.reject(this.#stopped);
+    return this.#queue.submit(submission);
+  }
+
+  /** Draws an export in a process of its own, so that it neither waits for a question nor can hurt one. */
+  async export(order: ExportOrder, signal?: AbortSignal): Promise<ExportedFile> {
+    const child = this.#start();
+    const stop = (): void => child.dispose();
+    const timer = setTimeout(stop, EXPORT_TIMEOUT_MS);
+    signal?.addEventListener('abort', stop, { once: true });
+    try {
+      throwIfCancelled(signal);
+      return await child.call('export', order).result;
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', stop);
+      child.dispose();
+    }
+  }
+
+  /** @param minutes the model leaves memory after this time without a question; 0 = never. */
+  setIdleUnload(minutes: number): void {
+    if (this.#idleMinutes === minutes) return;
+    this.#idleMinutes = minutes;
+    if (!this.#queue.busy) this.#startIdleTimer();
+  }
+
+  /** Ends the process and forgets its crashes; the next question starts a new one. */
+  async restart(): Promise<void> {
+    this.#queue.failRunning();
+    this.#forgive();
+    await this.#endAll();
+    if (!this.#queue.busy) this.#setIdle();
+  }
+
+  /** A changed setting may have mended what crashed: try again. */
+  settingsChanged(): void {
+    if (!this.#stopped) return;
+    this.#forgive();
+    this.#setIdle();
+  }
+
+  /** Ends everything. Nothing may be asked afterwards. */
+  async dispose(): Promise<void> {
+    clearTimeout(this.#idleTimer);
+    this.#queue.failWaiting(new CancelledError('shutdown'));
+    await this.#endAll();
+  }
+
+  /** Kills the processes without waiting: the last thing before this process ends. */
+  killNow(): void {
+    for (const child of this.#children) child.dispose();
+  }
+
+  async #endAll(): Promise<void> {
+    const children = [...this.#children];
+    this.#open = undefined;
+    for (const child of children) child.dispose();
+    await Promise.all(children.map((child) => child.ended));
+  }
+
+  #forgive(): void {
+    this.#crashTimes = [];
+    this.#stopped = undefined;
+    this.#probes.clear();
+  }
+
+  async #answer({ choice, question }: Task, context: RunContext): Promise<AnswerResult> {
+    if (this.#stopped) throw this.#stopped;
+    throwIfCancelled(context.signal);
+    clearTimeout(this.#idleTimer);
+    const report: RunContext = {
+      ...context,
+      onProgress: (progress) => {
+        this.#setStatus({ stage: progress.stage, fraction: progress.fraction });
+        context.onProgress(progress);
+      },
+    };
+    try {
+      const { child, model, deviceNote } = await this.#ensureOpen(choice, report);
+      throwIfCancelled(context.signal);
+      this.#setStatus({
+        state: 'working',
+        model: model.summary,
+        device: model.device,
+        deviceNote,
+        ...cleared,
+      });
+      const result = await this.#cancellable(child, 'ask', question, report);
+      this.#setStatus({ memoryBytes: child.memoryBytes });
+      return result;
+    } catch (error) {
+      if (error instanceof InferenceCrashedError) this.#noteCrash(error.exit);
+      if (!this.#open?.child.isUsable) this.#open = undefined;
+      throw this.#stopped ?? error;
+    } finally {
+      this.#settle();
+      this.#startIdleTimer();
+    }
+  }
+
+  /** The state after a question, however it ended. */
+  #settle(): void {
+    if (this.#stopped || this.#status.state === 'failed') return;
+    if (this.#open)
+      this.#setStatus({
+        state: 'ready',
+        stage: undefined,
+        fraction: undefined,
+        memoryBytes: this.#open.child.memoryBytes,
+      });
+    else this.#setIdle();
+  }
+
+  #setIdle(): void {
+    this.#setStatus({
+      state: 'idle',
+      model: undefined,
+      device: undefined,
+      deviceNote: undefined,
+      memoryBytes: undefined,
+      ...cleared,
+    });
+  }
+
+  async #ensureOpen(choice: ModelChoice, context: RunContext): Promise<OpenModel> {
+    const open = this.#open;
+    if (open?.child.isUsable && isDeepStrictEqual(open.choice, choice)) return open;
+    this.#open = undefined;
+    if (open) {
+      open.child.dispose();
+      // Two models at once may be more than the memory holds.
+      await open.child.ended;
+    }
+    this.#setStatus({
+      state: 'loading',
+      model: undefined,
+      device: undefined,
+      deviceNote: undefined,
+      memoryBytes: undefined,
+      ...cleared,
+    });
+    try {
+      const { device, note } = await this.#probe(choice, context);
+      const child = this.#start();
+      void child.ended.then((exit) => this.#onEnd(child, exit));
+      try {
+        // The load is not lost on the next in the queue when this asker leaves.
+        const model = await this.#cancellable(
+          child,
+          'open',
+          { ...choice, device },
+          context,
+          () => this.#queue.waiting > 0,
+        );
+        this.#open = { child, choice, model, deviceNote: note };
+        return this.#open;
+      } catch (error) {
+        child.dispose();
+        throw error;
+      }
+    } catch (error) {
+      const data = toErrorData(error);
+      if (data.kind !== 'cancelled' && !(error instanceof InferenceCrashedError)) {
+        this.#setStatus({ state: 'failed', error: data, stage: undefined, fraction: undefined });
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Finds the device to open. A bad driver can take its process down, so anything but the CPU is first tried in a
+   * process of its own with a small model, once per session.
+   */
+  async #probe({ device, cacheDirectory }: ModelChoice, context: RunContext): Promise<ProbedDevice> {
+    const known = this.#probes.get(device);
+    if (known) return known;
+    const probed = await this.#tryDevice(device, cacheDirectory, context);
+    this.#probes.set(device, probed);
+    return probed;
+  }
+
+  async #tryDevice(
+    device: DeviceChoice,
+    cacheDirectory: string | undefined,
+    context: RunContext,
+  ): Promise<ProbedDevice> {
+    if (device === 'cpu') return { device, note: undefined };
+    context.onProgress({ stage: device === 'auto' ? 'looking for a device' : `trying ${device}` });
+    const child = this.#start();
+    try {
+      const choice: ModelChoice = { directory: this.#options.probeDirectory, device, cacheDirectory };
+      const opened = await this.#cancellable(child, 'open', choice, context);
+      // What was found is opened by name, so that the second process cannot decide otherwise.
+      return {
+        device: opened.device as DeviceChoice,
+        note: device === 'auto' ? 'Chosen automatically.' : undefined,
+      };
+    } catch (error) {
+      throwIfCancelled(context.signal);
+      const why =
+        error instanceof InferenceCrashedError ? describeExit(error.exit) : toErrorData(error).message;
+      this.#options.log(`Trying the device "${device}" failed: ${why}`);
+      if (device === 'auto')
+        return { device: 'cpu', note: `The CPU, because trying the graphics device failed. ${why}` };
+      if (error instanceof FoveaError && !(error instanceof InferenceCrashedError)) throw error;
+      throw new DeviceError({
+        code: 'device.crashed',
+        message: `The device "${device}" took its process down when it was tried.`,
+        why,
+        nextStep: 'Update its driver, or set fovea.device to cpu.',
+        cause: error,
+      });
+    } finally {
+      child.dispose();
+    }
+  }
+
+  /**
+   * A call that ends soon after the signal: by itself, or with its process.
+   * @param keep while it says true, the call goes on in spite of the signal.
+   */
+  async #cancellable<N extends CallName>(
+    child: InferenceChild,
+    name: N,
+    params: Calls[N]['params'],
+    { signal, onToken, onProgress }: RunContext,
+    keep: () => boolean = () => false,
+  ): Promise<Calls[N]['result']> {
+    const { id, result } = child.call(name, params, { onToken, onProgress });
+    let grace: NodeJS.Timeout | undefined;
+    const onAbort = (): void => {
+      if (keep()) return;
+      child.cancel(id);
+      grace = setTimeout(() => {
+        this.#options.log(`A cancelled step did not end within ${CANCEL_GRACE_MS} ms; its process is ended.`);
+        child.dispose();
+      }, CANCEL_GRACE_MS);
+    };
+    if (signal.aborted) onAbort();
+    else signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await result;
+    } finally {
+      clearTimeout(grace);
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** A process that ended while nothing was asked of it; otherwise the question's end has counted it already. */
+  #onEnd(child: InferenceChild, exit: ProcessExit): void {
+    if (this.#open?.child === child) this.#open = undefined;
+    if (!child.endWasWanted) this.#noteCrash(exit);
+    if (!this.#queue.busy && !this.#stopped) this.#setIdle();
+  }
+
+  #noteCrash(exit: ProcessExit): void {
+    if (this.#counted.has(exit)) return;
+    this.#counted.add(exit);
+    this.#options.log(`The inference process ended unexpectedly. ${describeExit(exit)}`);
+    const windowStart = Date.now() - CRASH_WINDOW_MINUTES * 60_000;
+    this.#crashTimes = [...this.#crashTimes.filter((time) => time > windowStart), Date.now()];
+    if (this.#crashTimes.length < CRASH_BUDGET) return;
+    this.#stopped = new InferenceStoppedError(CRASH_BUDGET, CRASH_WINDOW_MINUTES, exit);
+    this.#setIdle();
+    this.#setStatus({ state: 'stopped', error: this.#stopped.toData() });
+    this.#queue.failWaiting(this.#stopped);
+  }
+
+  #startIdleTimer(): void {
+    clearTimeout(this.#idleTimer);
+    if (this.#idleMinutes === 0 || !this.#open) return;
+    this.#idleTimer = setTimeout(() => {
+      if (this.#queue.busy || !this.#open) return;
+      this.#options.log(`The model was not used for ${this.#idleMinutes} minutes and leaves memory.`);
+      this.#open.child.dispose();
+      this.#open = undefined;
+      this.#setIdle();
+    }, this.#idleMinutes * 60_000);
+  }
+
+  #setStatus(change: Partial<InferenceStatus>): void {
+    const status = { ...this.#status, ...change };
+    if (isDeepStrictEqual(status, this.#status)) return;
+    this.#status = status;
+    this.#options.onStatus(status);
+  }
+
+  #start(): InferenceChild {
+    const child = new InferenceChild(this.#options.program, this.#options.log);
+    this.#children.add(child);
+    void child.ended.then(() => this.#children.delete(child));
+    return child;
+  }
+}
