@@ -93,7 +93,10 @@ export interface TraceStage {
   kept: TokenId[];
   merged: MergedToken[];
   dropped: TokenId[];
-  /** The score the method ranked by, aligned with `received`; absent where a method ranks by nothing. */
+  /**
+   * The score the method ranked by, aligned with `received` (a CLS token, which is last there, is not ranked and has none);
+   * absent where a method ranks by nothing.
+   */
   scores?: { name: string; values: number[] };
   /** Time of the selection alone, in milliseconds. */
   milliseconds: number;

@@ -3,7 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { version } from '../../package.json';
 import { InputError } from '../llava/errors';
 import { parseReduction } from '../llava/reduction/parse';
-import { reductionMethods } from '../llava/reduction/registry';
+import { REDUCTIONS } from '../llava/reduction/registry';
 import { DEVICE_CHOICES, type DeviceChoice } from '../llava/runtime/device';
 import type { SamplingOptions } from '../protocol';
 import { embeddedModelDirectory } from './embeddedModel';
@@ -44,7 +44,7 @@ usage
 options of ask
   --model <folder>        HuggingFace LLaVA checkpoint (default: the embedded fovea-nano)
   --reduce <spec>         which image tokens to keep (default: none); several with "+":
-${reductionMethods.map(({ description }) => `                            ${description.id.padEnd(12)} ${description.summary}`).join('\n')}
+${REDUCTIONS.map(({ description }) => `                            ${description.id.padEnd(12)} ${description.summary}`).join('\n')}
                           for example  fastv:layer=2,keep=0.5   visionzip:dominant=54,contextual=10
                           all parameters: docs/methods.md
   --device <device>       ${DEVICE_CHOICES.join(' | ')} (default: auto)

@@ -130,7 +130,7 @@ export class Decoding {
       const keep = this.reduceAt(boundary, row, labels);
       labels = keep.map((index) => labels[index]);
       positions = keep.map((index) => positions[index]);
-      hidden = gatherRows(floats(output.hidden), keep, text.hiddenSize);
+      hidden = gatherRows(floats(output.nextHidden), keep, text.hiddenSize);
       from = to;
     }
     throw new Error('unreachable: the last segment returns');

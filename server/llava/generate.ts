@@ -1,6 +1,7 @@
 import type {
   AnswerResult,
   ImageLayout,
+  PixelRect,
   ReductionTrace,
   SamplingOptions,
   Timings,
@@ -8,7 +9,7 @@ import type {
 } from '../protocol';
 import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
-import { patchesPerSide } from './checkpoint/config';
+import { patchesPerSide, type VisionConfig } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
 import { encodeImage, type ImageTokens } from './imageTokens';
@@ -46,6 +47,8 @@ export interface AskOptions {
   /** Called with every piece of text as soon as it is complete characters. */
   readonly onToken?: (piece: string, index: number) => void;
   readonly onProgress?: (progress: Progress) => void;
+  /** The raw logits that every answer token is chosen from [vocabulary], for analysis. */
+  readonly onLogits?: (logits: Float32Array) => void;
   /** Every attention row of the answer's positions, for analysis. */
   readonly onAttention?: (row: AttentionRow) => void;
 }
@@ -74,19 +77,31 @@ export async function generate(
   question: Question,
   options: AskOptions = {},
 ): Promise<Generation> {
+  const time = new Stopwatch();
+  throwIfCancelled(options.signal);
+  parseReduction(question.reduction ?? 'none'); // A bad spec is reported before any work.
+
+  // bytes -> decode -> fit -> pixels
+  options.onProgress?.({ stage: 'image' });
+  const images = await prepareImages(question, context.checkpoint, time, options.signal);
+  return generateFromPixels(context, images, question, options, time);
+}
+
+/** The way from the tower's pixels on; `question.images` is not read. */
+export async function generateFromPixels(
+  context: GenerationContext,
+  inputs: readonly PreparedImage[],
+  question: Omit<Question, 'images'>,
+  options: AskOptions = {},
+  time = new Stopwatch(),
+): Promise<Generation> {
   const { checkpoint, tokenizer, sessions } = context;
   const { config } = checkpoint;
   const { signal } = options;
-  const start = performance.now();
-  const spent = new Stopwatch();
   const reductions = parseReduction(question.reduction ?? 'none');
-  throwIfCancelled(signal);
-
-  // bytes -> pixels
-  options.onProgress?.({ stage: 'image' });
-  const inputs = await preprocessImages(question, checkpoint, spent, signal);
 
   // prompt text -> ids with one placeholder per image
+  throwIfCancelled(signal);
   const text = question.rawPrompt ?? renderPrompt(checkpoint, { ...question, images: inputs.length });
   const ids = promptIds(tokenizer, text);
   const questionIds = tokenizer.encode(question.question, { addSpecialTokens: false });
@@ -112,7 +127,7 @@ export async function generate(
         questionEmbeddings,
         signal,
         stages: trace.stages,
-        spend: (stage, milliseconds) => spent.add(stage, milliseconds),
+        spend: (stage, milliseconds) => time.add(stage, milliseconds),
       }),
     );
   }
@@ -134,22 +149,22 @@ export async function generate(
       signal,
       stages: trace.stages,
       contextId: trace.images[0]?.contextTokenId ?? 0,
-      onSelectionTime: (milliseconds) => spent.add('selection', milliseconds),
+      onSelectionTime: (milliseconds) => time.add('selection', milliseconds),
       onAttention: options.onAttention,
     },
     prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS),
   );
   const beforePrefill = performance.now();
   let output = await decoding.prefill(prompt);
-  spent.add('prefill', performance.now() - beforePrefill);
-  const firstToken = performance.now() - start;
+  time.add('prefill', performance.now() - beforePrefill);
+  const firstToken = time.elapsed();
   const cacheBytes = decoding.cache.bytes;
   const tokensPerLayer = decoding.cache.layers.map((layer) => layer.length);
 
   // sample -> stream -> atStep -> next token
   const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace);
   output = answer.first;
-  const total = performance.now() - start;
+  const total = time.elapsed();
   const unreduced = imageTokensPerImage * inputs.length;
   const textTokens = prompt.labels.length - prompt.imageTokens.length;
 
@@ -181,12 +196,12 @@ export async function generate(
         tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
       }),
       timings: {
-        decode: spent.of('decode'),
-        preprocess: spent.of('preprocess'),
-        vision: spent.of('vision'),
-        projector: spent.of('projector'),
-        selection: spent.of('selection'),
-        prefill: spent.of('prefill'),
+        decode: time.of('decode'),
+        preprocess: time.of('preprocess'),
+        vision: time.of('vision'),
+        projector: time.of('projector'),
+        selection: time.of('selection'),
+        prefill: time.of('prefill'),
         generate: total - firstToken,
         firstToken,
         total,
@@ -198,19 +213,19 @@ export async function generate(
   };
 }
 
-interface PreparedImage {
-  image: PreprocessedImage;
-  layout: ImageLayout;
+/** An image as the tower takes it, and how its patches lie in the source. */
+export interface PreparedImage {
+  readonly image: PreprocessedImage;
+  readonly layout: ImageLayout;
 }
 
-async function preprocessImages(
+async function prepareImages(
   question: Question,
   checkpoint: Checkpoint,
-  spent: Stopwatch,
+  time: Stopwatch,
   signal: AbortSignal | undefined,
 ): Promise<PreparedImage[]> {
   const { vision } = checkpoint.config;
-  const side = patchesPerSide(vision);
   const fit = question.fit ?? 'pad';
   const prepared: PreparedImage[] = [];
   let firstId = 0;
@@ -218,27 +233,36 @@ async function preprocessImages(
     const before = performance.now();
     const decoded = await decodeImage(bytes, question.limits, signal);
     const between = performance.now();
-    spent.add('decode', between - before);
+    time.add('decode', between - before);
     const image = preprocessImage(decoded, checkpoint.preprocessor, fit, vision.patchSize);
-    spent.add('preprocess', performance.now() - between);
-    const patches = side * side;
-    prepared.push({
-      image,
-      layout: {
-        width: decoded.width,
-        height: decoded.height,
-        fit,
-        modelSize: vision.imageSize,
-        tiles: [{ firstId, rows: side, columns: side, source: image.source }],
-        firstId,
-        patches,
-        classTokenId: firstId + patches,
-        contextTokenId: firstId + patches + 1,
-      },
-    });
-    firstId += patches + 2;
+    time.add('preprocess', performance.now() - between);
+    const { width, height } = decoded;
+    const layout = layoutSquare(vision, { width, height, fit, source: image.source }, firstId);
+    prepared.push({ image, layout });
+    firstId = layout.contextTokenId + 1;
   }
   return prepared;
+}
+
+/** The layout of an image that the tower sees as one square; its token ids begin at `firstId`. */
+export function layoutSquare(
+  vision: VisionConfig,
+  image: { width: number; height: number; fit: 'pad' | 'crop'; source: PixelRect },
+  firstId: TokenId,
+): ImageLayout {
+  const side = patchesPerSide(vision);
+  const patches = side * side;
+  return {
+    width: image.width,
+    height: image.height,
+    fit: image.fit,
+    modelSize: vision.imageSize,
+    tiles: [{ firstId, rows: side, columns: side, source: image.source }],
+    firstId,
+    patches,
+    classTokenId: firstId + patches,
+    contextTokenId: firstId + patches + 1,
+  };
 }
 
 async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
@@ -302,7 +326,7 @@ async function answerTokens(
   context: GenerationContext,
   decoding: Decoding,
   first: DecoderOutput,
-  question: Question,
+  question: Omit<Question, 'images'>,
   maxTokens: number,
   options: AskOptions,
   trace: ReductionTrace,
@@ -320,6 +344,7 @@ async function answerTokens(
   let before = performance.now();
   for (;;) {
     throwIfCancelled(options.signal);
+    options.onLogits?.(output.logits);
     const id = sampler.sample(output.logits);
     ids.push(id);
     const stopped = stops.has(id);
@@ -374,8 +399,9 @@ function answerBudget(
   return Math.min(room, sampling?.maxTokens ?? checkpoint.generation.maxNewTokens ?? DEFAULT_MAX_TOKENS);
 }
 
-/** Milliseconds by name. */
+/** Milliseconds by name, and since the question began. */
 class Stopwatch {
+  private readonly start = performance.now();
   private readonly spent = new Map<string, number>();
 
   add(stage: string, milliseconds: number): void {
@@ -384,5 +410,9 @@ class Stopwatch {
 
   of(stage: string): number {
     return this.spent.get(stage) ?? 0;
+  }
+
+  elapsed(): number {
+    return performance.now() - this.start;
   }
 }

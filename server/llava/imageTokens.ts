@@ -83,9 +83,11 @@ export async function encodeImage(
       questionEmbeddings: context.questionEmbeddings,
       signal,
     };
-    const received = withClass ? [...patchIds, layout.classTokenId] : patchIds;
     const before = performance.now();
     const selection = reduction.atVision(input);
+    // CLS is offered to methods that know it; where they leave it, it was never one of the image tokens.
+    const tookClass = selection.tokens.some((token) => token.kind === 'kept' && token.index === patches);
+    const received = tookClass ? [...patchIds, layout.classTokenId] : patchIds;
     const milliseconds = performance.now() - before;
     context.spend('selection', milliseconds);
     const record = recordStage(

@@ -69,7 +69,7 @@ export function scoreValues(trace: ReductionTrace, stage: TraceStage): TokenValu
   for (const other of trace.stages) {
     if (other.spec !== stage.spec || other.scores?.name !== stage.scores.name) continue;
     if (JSON.stringify(other.place) !== JSON.stringify(stage.place)) continue;
-    for (const [index, id] of other.received.entries()) values.set(id, other.scores.values[index]);
+    for (const [index, value] of other.scores.values.entries()) values.set(other.received[index], value);
   }
   return { name: stage.scores.name, values };
 }

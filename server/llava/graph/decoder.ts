@@ -16,7 +16,7 @@ export interface DecoderGraph {
   readonly past: boolean;
   /** True: starts from token `ids`; false: from `hidden` rows. */
   readonly embed: boolean;
-  /** Rows of `logits`; `none` where layers follow (then `hidden` is an output). */
+  /** Rows of `logits`; `none` where layers follow (then `nextHidden` is an output). */
   readonly head: 'none' | 'last' | 'all';
   /** Attention row of the last query, of every layer: mean over heads, or head by head. */
   readonly attention: 'mean' | 'heads';
@@ -33,7 +33,7 @@ export interface DecoderGraph {
  * the score `textQueries`.
  *
  * Outputs: per layer `key.i`, `value.i` [kvHeads, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
- * `hidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [n].
+ * `nextHidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [n].
  *
  * The cache is an input but never an output ("two-part" attention): onnxruntime's binding copies every output, so
  * a cache that went in and out would cost more at every step than the attention itself.
@@ -54,7 +54,7 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
   }
 
   if (part.head === 'none') {
-    graph.output('hidden', hidden, 'float32', ['n', text.hiddenSize]);
+    graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
   } else {
     const rows = part.head === 'last' ? lastRow(graph, hidden, 0) : hidden;
     const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
