@@ -1,5 +1,5 @@
 import { defineMethod } from './method';
-import type { SelectedToken } from './reduction';
+import type { Grid, SelectedToken } from './reduction';
 
 /** Control: average pooling over a coarse grid (the content half of LLaMA-VID, without its trained context token). */
 export const pool = defineMethod(
@@ -25,22 +25,23 @@ export const pool = defineMethod(
       },
     ],
   },
-  ({ grid: cells }) => ({
-    atVision: ({ grid }) => {
-      const rowStarts = cuts(grid.rows, cells);
-      const columnStarts = cuts(grid.columns, cells);
-      const tokens: SelectedToken[] = [];
-      for (let i = 0; i + 1 < rowStarts.length; i++) {
-        for (let j = 0; j + 1 < columnStarts.length; j++) {
-          tokens.push(
-            average(grid.columns, [rowStarts[i], rowStarts[i + 1]], [columnStarts[j], columnStarts[j + 1]]),
-          );
-        }
-      }
-      return { tokens };
-    },
-  }),
+  ({ grid: cells }) => ({ atVision: ({ grid }) => ({ tokens: poolCells(grid, cells) }) }),
 );
+
+/** The averages of `cells` x `cells` cells of the raster, in raster order; a cell of one patch is that patch. */
+export function poolCells(grid: Grid, cells: number): SelectedToken[] {
+  const rowStarts = cuts(grid.rows, cells);
+  const columnStarts = cuts(grid.columns, cells);
+  const tokens: SelectedToken[] = [];
+  for (let i = 0; i + 1 < rowStarts.length; i++) {
+    for (let j = 0; j + 1 < columnStarts.length; j++) {
+      tokens.push(
+        average(grid.columns, [rowStarts[i], rowStarts[i + 1]], [columnStarts[j], columnStarts[j + 1]]),
+      );
+    }
+  }
+  return tokens;
+}
 
 /** Where each cell starts, and the end: cell i takes the patches whose centres lie in [i, i + 1) * length / cells. */
 function cuts(length: number, cells: number): number[] {

@@ -1,4 +1,5 @@
 import type { ReductionDescription } from '../../protocol';
+import type { TrainedHeads } from './heads';
 
 /**
  * The interface of every visual-token reduction: a plain object of optional hooks over typed arrays. A reduction knows
@@ -72,6 +73,8 @@ export interface VisionInput {
   readonly pixels: PatchPixels;
   /** Hidden states of the question's text tokens (decoder input embeddings) [tokens, textDim]. */
   readonly questionEmbeddings: Matrix;
+  /** Heads trained for this checkpoint, where it has any. */
+  readonly heads?: TrainedHeads;
   readonly signal?: AbortSignal;
 }
 
@@ -132,6 +135,8 @@ export interface StepInput {
   readonly typeMass: Matrix;
   /** Running importance of the cached image tokens (prefill last-query attention, refreshed each step). */
   readonly importance: Float32Array;
+  /** Heads trained for this checkpoint, where it has any. */
+  readonly heads?: TrainedHeads;
 }
 
 /** Before the vision tower: how large the content of the model's square may be. */
@@ -151,6 +156,9 @@ export interface Reduction {
   readonly id: string;
   /** Canonical spec: id, every number and budget, and the choices that differ from their defaults. */
   readonly spec: string;
+
+  /** For a method that needs a trained head: whether these hold it. The engine refuses it otherwise (heads.ts, requireHeads). */
+  usesHead?(heads: TrainedHeads): boolean;
 
   /**
    * The raster that the image's content is to fill: the engine shrinks what would have filled the whole model square to

@@ -1,6 +1,8 @@
 import { divPrune } from './divPrune';
 import { downscale } from './downscale';
+import { dyRate } from './dyRate';
 import { fastV } from './fastV';
+import { llamaVid } from './llamaVid';
 import { mmr } from './mmr';
 import { pixelPrune } from './pixelPrune';
 import { pool } from './pool';
@@ -17,6 +19,8 @@ import { visionZip } from './visionZip';
 export const REDUCTIONS: readonly ReductionMethod[] = [
   fastV,
   visionZip,
+  dyRate,
+  llamaVid,
   mmr,
   scope,
   divPrune,

@@ -147,5 +147,7 @@ export function expectWellFormed(selection: Selection, received: number, classTo
   }
   expect(new Set(goneOn).size).toBe(goneOn.length);
   expect(goneOn.every((index) => Number.isInteger(index) && index >= 0 && index < received)).toBe(true);
-  if (selection.scores) expect(selection.scores.values.every((value) => !Number.isNaN(value))).toBe(true);
+  if (!selection.scores) return;
+  expect(selection.scores.values).toHaveLength(received);
+  expect(selection.scores.values.every((value) => !Number.isNaN(value))).toBe(true);
 }

@@ -54,13 +54,14 @@ export const visionZip = defineMethod(
     visionNeeds: { classToken: true, attention: true, keys: true },
     atVision: (input) => {
       const patches = input.grid.rows * input.grid.columns;
-      const scores = visionImportance(input, 'visionzip');
+      const importance = visionImportance(input, 'visionzip');
+      const scores = { name: importance.name, values: withClassToken(importance.values, input) };
       const dominantCount = budgetTokens(dominant, patches);
       const contextualCount = budgetTokens(contextual, patches);
       if (dominantCount + contextualCount >= patches) return keepAll(patches, scores);
 
       const hasClassToken = input.classToken !== undefined;
-      const kept = topK(scores.values, hasClassToken ? dominantCount - 1 : dominantCount);
+      const kept = topK(importance.values, hasClassToken ? dominantCount - 1 : dominantCount);
       const tokens: SelectedToken[] = hasClassToken ? keptTokens([input.classToken]) : [];
       tokens.push(...keptTokens(kept));
       if (contextualCount > 0) {
@@ -70,6 +71,15 @@ export const visionZip = defineMethod(
     },
   }),
 );
+
+/** Scores aligned with the received tokens: CLS goes on in any case, and ranks with the best patch. */
+function withClassToken(values: Float32Array, { classToken }: VisionInput): Float32Array {
+  if (classToken === undefined) return values;
+  return Float32Array.of(
+    ...values,
+    values.reduce((a, b) => Math.max(a, b), 0),
+  );
+}
 
 /** The indices of 0 .. count-1 that are not among the ascending `chosen`. */
 function complement(chosen: Uint32Array, count: number): Uint32Array {
