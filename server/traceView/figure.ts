@@ -75,7 +75,7 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
 
   const parts: string[] = [];
   const whole = { x: left, y: MARGIN, width: mapWidth, height: mapHeight };
-  parts.push(paddingMarkup(whole, picture));
+  parts.push(paddingMarkup(whole, picture, 'fill="url(#padding)"'));
   const seen = planes[planeIndex].tiles.map((tile) => boxOf(layout.tiles[tile].source, transform));
   parts.push(unseenMarkup(picture, seen, palette));
   if (options.values) {
@@ -89,6 +89,7 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
     parts.push(fill(drawing.runs.dropped, 'fill="url(#dropped)"'));
     parts.push(fill(drawing.runs.merged, `fill="${palette.background}" fill-opacity="0.5"`));
     parts.push(fill(drawing.runs.merged, 'fill="url(#merged)"'));
+    parts.push(paddingMarkup(whole, picture, `fill="${palette.background}" fill-opacity="0.62"`));
     parts.push(outlineMarkup(drawing.outline, palette));
     for (const box of drawing.cells.filter(({ state }) => state === 'carrier'))
       parts.push(carrierMarkup(box, palette));
@@ -149,7 +150,7 @@ export function wrapText(text: string, width: number, fontSize: number): string[
 }
 
 /** Average advance of Latin text and of full-width characters, in parts of the font size. */
-const NARROW = 0.56;
+const NARROW = 0.52;
 const WIDE = 1.05;
 
 function textWidth(text: string, fontSize: number): number {
@@ -161,7 +162,7 @@ function textWidth(text: string, fontSize: number): number {
 function patternMarkup({ dropped, merged }: MapPalette): string {
   return (
     `<pattern id="dropped" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">` +
-    `<rect width="1" height="7" fill="${dropped}" fill-opacity="0.55"/></pattern>` +
+    `<rect width="1" height="7" fill="${dropped}" fill-opacity="0.4"/></pattern>` +
     `<pattern id="merged" width="7" height="7" patternUnits="userSpaceOnUse">` +
     `<circle cx="3.5" cy="3.5" r="1.4" fill="${merged}" fill-opacity="0.9"/></pattern>` +
     `<pattern id="padding" width="10" height="10" patternUnits="userSpaceOnUse" patternTransform="rotate(-45)">` +
@@ -170,8 +171,8 @@ function patternMarkup({ dropped, merged }: MapPalette): string {
   );
 }
 
-function paddingMarkup(whole: Box, picture: Box): string {
-  return `<path fill-rule="evenodd" fill="url(#padding)" d="${boxPath(whole)}${boxPath(picture)}"/>`;
+function paddingMarkup(whole: Box, picture: Box, style: string): string {
+  return `<path fill-rule="evenodd" ${style} d="${boxPath(whole)}${boxPath(picture)}"/>`;
 }
 
 /** The part of the picture that no tile saw (cropped away). */

@@ -1,0 +1,253 @@
+import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
+import { AnswerPanel } from './answer';
+import { AskForm } from './askForm';
+import { Compare } from './compare';
+import { fill, h } from './dom';
+import { download, exportName, figureCanvas } from './exporting';
+import { FirstRun } from './firstRun';
+import type { Host } from './host';
+import { acceptImages } from './incoming';
+import { Inspector } from './inspector';
+import { Legend } from './legend';
+import { MapView } from './map/mapView';
+import { namesOf, type Actions, type Part, type Scene } from './parts';
+import { RunModel } from './runModel';
+import { StageBar } from './stageBar';
+import {
+  answerOf,
+  INITIAL_LOOK,
+  INITIAL_STATE,
+  receive,
+  restoredState,
+  savedState,
+  shownRun,
+  stateOfPage,
+  type Look,
+  type State,
+} from './state';
+import { TokenTable } from './tokenTable';
+import { Toolbar } from './toolbar';
+
+/** State is saved when nothing has changed for so long. */
+const SAVE_AFTER_MS = 400;
+/** How long a short message stays. */
+const SAY_MS = 5000;
+
+/** The token view: one state, parts that draw it, actions that change it. */
+export class App implements Actions {
+  private state: State;
+  private hovered: TokenId | undefined;
+  private readonly models = new WeakMap<AnswerResult, RunModel>();
+  private readonly map: MapView;
+  private readonly inspector: Inspector;
+  private readonly parts: Part[];
+  private readonly status = h('p', { class: 'say', role: 'status' });
+  private drawing = 0;
+  private saving = 0;
+  private saying = 0;
+
+  constructor(
+    root: HTMLElement,
+    private readonly host: Host,
+  ) {
+    const restored = host.page ? stateOfPage(host.page.answers) : restoredState(host.loadState());
+    this.state = restored ?? INITIAL_STATE;
+    let toolbar: Toolbar | undefined = undefined;
+    this.map = new MapView(this, (percent) => toolbar?.showZoom(percent));
+    toolbar = new Toolbar(this, this.map);
+    this.inspector = new Inspector(this, () => this.map.picture);
+    const answer = new AnswerPanel(this);
+    const compare = new Compare(this);
+    const legend = new Legend(this);
+    const stages = new StageBar(this);
+    const ask = new AskForm(this);
+    const table = new TokenTable(this);
+    const first = new FirstRun(this);
+    this.parts = [toolbar, answer, this.map, legend, stages, this.inspector, compare, ask, table, first];
+    root.classList.add('fovea');
+    fill(
+      root,
+      first.element,
+      toolbar.element,
+      h(
+        'div',
+        { class: 'body' },
+        answer.element,
+        h(
+          'section',
+          { class: 'stage', 'aria-label': 'Token map' },
+          this.map.element,
+          legend.element,
+          stages.element,
+        ),
+        h('div', { class: 'side' }, this.inspector.element, compare.element, ask.element, table.element),
+      ),
+      this.status,
+      h('div', { class: 'drop-hint', 'aria-hidden': 'true' }, 'Drop to ask about this image'),
+    );
+    host.onMessage((message) => this.update(receive(this.state, message)));
+    if (!host.page) {
+      acceptImages(this, (text) => this.say(text));
+      host.post({ type: 'ready', restored: restored !== undefined });
+    }
+    this.draw();
+  }
+
+  set(change: Partial<State>): void {
+    this.update({ ...this.state, ...change });
+  }
+
+  look(change: Partial<Look>): void {
+    const look = { ...this.state.look, ...change };
+    // A token that merged or was dropped may lie in another image or plane: show where it is.
+    this.update({ ...this.state, look: change.token === undefined ? look : this.bringIntoSight(look) });
+  }
+
+  show(run: number): void {
+    const { shown, look } = this.state;
+    this.update({
+      ...this.state,
+      shown: run,
+      beside: shown,
+      look: { ...INITIAL_LOOK, image: look.image, plane: look.plane },
+    });
+  }
+
+  hover(id: TokenId | undefined): void {
+    if (id === this.hovered) return;
+    this.hovered = id;
+    this.draw();
+  }
+
+  post(message: FromTokenView): void {
+    this.host.post(message);
+  }
+
+  ask(question: string, reduction: string, fit: 'pad' | 'crop'): void {
+    this.host.post({ type: 'ask', question, reduction, fit });
+  }
+
+  exportPicture(): void {
+    void this.withFigure((canvas, name) => {
+      const dataUrl = canvas.toDataURL('image/png');
+      if (this.host.page) download(`${name}.png`, dataUrl);
+      else this.host.post({ type: 'export', format: 'png', name: `${name}.png`, dataUrl });
+    });
+  }
+
+  exportData(): void {
+    const run = shownRun(this.state);
+    const answer = run && answerOf(run);
+    if (!answer) return;
+    const name = exportName(answer.pictures[0]?.name ?? '', 'json');
+    if (!this.host.page) return this.host.post({ type: 'export', format: 'json', name, answer });
+    const url = URL.createObjectURL(new Blob([JSON.stringify(answer.result)], { type: 'application/json' }));
+    download(name, url);
+    setTimeout(() => URL.revokeObjectURL(url), SAY_MS);
+  }
+
+  exportPage(): void {
+    const run = shownRun(this.state);
+    const answer = run && answerOf(run);
+    if (answer)
+      this.host.post({
+        type: 'export',
+        format: 'html',
+        name: exportName(answer.pictures[0]?.name ?? '', 'html'),
+        answer,
+      });
+  }
+
+  copyPicture(): void {
+    void this.withFigure(async (canvas) => {
+      const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve));
+      if (!blob) throw new Error('no picture');
+      await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+      this.say('Picture copied.');
+    });
+  }
+
+  copyAnswer(): void {
+    const run = shownRun(this.state);
+    if (!run) return;
+    navigator.clipboard.writeText(run.text).then(
+      () => this.say('Answer copied.'),
+      () => this.host.post({ type: 'copyText', text: run.text }),
+    );
+  }
+
+  private async withFigure(
+    use: (canvas: HTMLCanvasElement, name: string) => void | Promise<void>,
+  ): Promise<void> {
+    const scene = this.scene();
+    if (!scene.model || !scene.run) return;
+    try {
+      const canvas = await figureCanvas(scene.model, this.state.look, this.map.picture);
+      await use(
+        canvas,
+        exportName(scene.run.pictures[this.state.look.image]?.name ?? '', 'png').replace(/\.png$/, ''),
+      );
+    } catch {
+      this.say('The picture could not be made or copied.');
+    }
+  }
+
+  private bringIntoSight(look: Look): Look {
+    const { model } = this.scene();
+    const images = model?.result.trace.images ?? [];
+    for (const [image, layout] of images.entries()) {
+      const tile = layout.tiles.findIndex(
+        ({ firstId, rows, columns }) => look.token! >= firstId && look.token! < firstId + rows * columns,
+      );
+      if (tile < 0 || !model) continue;
+      const there = { ...look, image };
+      const plane = model.planesOf(there).findIndex(({ tiles }) => tiles.includes(tile));
+      return { ...there, plane };
+    }
+    return look;
+  }
+
+  private update(state: State): void {
+    if (state === this.state) return;
+    this.state = state;
+    this.draw();
+    clearTimeout(this.saving);
+    this.saving = setTimeout(() => this.host.saveState(savedState(this.state)), SAVE_AFTER_MS);
+  }
+
+  private draw(): void {
+    if (this.drawing !== 0) return;
+    // A hidden page gets no animation frames, but must be ready when it is seen.
+    const soon = document.hidden
+      ? (callback: () => void): number => setTimeout(callback, 0)
+      : requestAnimationFrame;
+    this.drawing = soon(() => {
+      this.drawing = 0;
+      const scene = this.scene();
+      this.inspector.layoutSize = scene.model?.layout(this.state.look);
+      for (const part of this.parts) part.render(scene);
+      document.body.classList.toggle('has-map', scene.model !== undefined || this.state.pictures.length > 0);
+    });
+  }
+
+  private scene(): Scene {
+    const run = shownRun(this.state);
+    const result = run?.result;
+    let model = result && this.models.get(result);
+    if (result && !model) this.models.set(result, (model = new RunModel(result)));
+    return {
+      state: this.state,
+      run,
+      model,
+      hovered: model ? this.hovered : undefined,
+      names: namesOf(this.state, this.host.page?.methods),
+      canAsk: this.host.page === undefined,
+    };
+  }
+
+  private say(text: string): void {
+    this.status.textContent = text;
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => (this.status.textContent = ''), SAY_MS);
+  }
+}

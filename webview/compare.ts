@@ -1,0 +1,167 @@
+import type { AnswerResult } from '../server/protocol';
+import {
+  formatBytes,
+  formatCount,
+  formatMacs,
+  formatMilliseconds,
+  visibleText,
+} from '../server/traceView/wording';
+import { plainWords } from './answer';
+import { fill, h, type Child } from './dom';
+import { Memo, type Actions, type Part, type Scene } from './parts';
+import { besideRun, type Run } from './state';
+import { button, dropdown } from './toolkit';
+import { differingWords } from './wordDiff';
+
+interface Measure {
+  name: string;
+  hint: string;
+  value(result: AnswerResult): number;
+  format(value: number): string;
+}
+
+/** What runs are compared by; less is better in every row. */
+const MEASURES: readonly Measure[] = [
+  {
+    name: 'Image tokens',
+    hint: 'that entered the decoder',
+    value: ({ costs }) => costs.imageTokens.atDecoder,
+    format: formatCount,
+  },
+  {
+    name: 'First token',
+    hint: 'from the question to the first token of the answer, without loading',
+    value: ({ costs }) => costs.timings.firstToken,
+    format: formatMilliseconds,
+  },
+  {
+    name: 'Prefill',
+    hint: 'the decoder reads the prompt',
+    value: ({ costs }) => costs.timings.prefill,
+    format: formatMilliseconds,
+  },
+  {
+    name: 'Total',
+    hint: 'the whole answer',
+    value: ({ costs }) => costs.timings.total,
+    format: formatMilliseconds,
+  },
+  {
+    name: 'Cache',
+    hint: 'keys and values after prefill',
+    value: ({ costs }) => costs.cacheBytes,
+    format: formatBytes,
+  },
+  {
+    name: 'Prefill work',
+    hint: 'multiply-accumulates of tower, projector and decoder',
+    value: ({ costs }) => costs.prefillMacs,
+    format: formatMacs,
+  },
+];
+
+/** What the shown run cost, and the run beside it: answer, tokens, time, memory, work. */
+export class Compare implements Part {
+  readonly element = h('section', { class: 'panel compare', 'aria-label': 'Cost' });
+  private readonly memo = new Memo();
+
+  constructor(private readonly actions: Actions) {}
+
+  render({ state, run }: Scene): void {
+    const beside = besideRun(state);
+    this.element.hidden = run?.result === undefined && beside === undefined;
+    if (!this.memo.changed(run?.number, run?.result, beside, state.runs.length)) return;
+    const others = state.runs.filter(({ number, result }) => number !== run?.number && result !== undefined);
+    fill(
+      this.element,
+      h('h2', {}, beside ? 'Beside the other answer' : 'Cost'),
+      beside && others.length > 1
+        ? dropdown({
+            label: 'Compare with',
+            choices: others.map(({ number, reduction, question }) => ({
+              value: String(number),
+              label: `${visibleText(reduction)} · ${visibleText(question).slice(0, 60)}`,
+            })),
+            value: String(beside.number),
+            onChange: (value) => this.actions.set({ beside: Number(value) }),
+          })
+        : undefined,
+      beside && this.besideAnswer(run, beside),
+      h('div', { class: 'table-room' }, costTable(run, beside)),
+      beside &&
+        button({ label: 'Show the other on the map', onClick: () => this.actions.show(beside.number) }),
+    );
+  }
+
+  private besideAnswer(run: Run | undefined, beside: Run): HTMLElement {
+    const words = plainWords(beside.text);
+    const sameQuestion = run?.result !== undefined && run.question === beside.question;
+    const differs = sameQuestion ? differingWords(plainWords(run.text), words).b : [];
+    const text: Child[] = words.flatMap((word, index) => [
+      index > 0 ? ' ' : undefined,
+      differs[index] ? h('span', { class: 'word differs' }, visibleText(word)) : visibleText(word),
+    ]);
+    return h(
+      'blockquote',
+      {},
+      beside.question !== run?.question && h('p', { class: 'muted' }, visibleText(beside.question)),
+      h('p', { class: 'text' }, ...text),
+    );
+  }
+}
+
+function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
+  const own = run?.result;
+  const other = beside?.result;
+  const columns = [own && run, other && beside].filter((column) => column !== undefined);
+  return h(
+    'table',
+    { class: 'costs' },
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        h('td', {}),
+        ...columns.map((column) =>
+          h(
+            'th',
+            { scope: 'col', title: visibleText(column?.reduction ?? '') },
+            column === run ? 'Shown' : 'Other',
+            h('div', { class: 'spec' }, visibleText(column?.reduction ?? '')),
+          ),
+        ),
+        own && other && h('th', { scope: 'col' }, 'Change'),
+      ),
+    ),
+    h(
+      'tbody',
+      {},
+      ...MEASURES.map(({ name, hint, value, format }) =>
+        h(
+          'tr',
+          {},
+          h('th', { scope: 'row', title: hint }, name),
+          ...columns.map((column) =>
+            h('td', {}, column?.result ? measured(name, column.result, format(value(column.result))) : '–'),
+          ),
+          own && other && h('td', {}, changeWords(value(other), value(own))),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Tokens say of how many, where some are missing. */
+function measured(name: string, { costs }: AnswerResult, text: string): string {
+  const { total, atDecoder } = costs.imageTokens;
+  return name === 'Image tokens' && atDecoder < total ? `${text} of ${formatCount(total)}` : text;
+}
+
+export function changeWords(before: number, after: number): string {
+  if (!(before > 0)) return '–';
+  const percent = Math.round((100 * (after - before)) / before);
+  if (percent === 0) return '±0 %';
+  return `${percent > 0 ? '+' : '−'}${Math.abs(percent)} %`;
+}

@@ -1,0 +1,287 @@
+import type {
+  AnswerResult,
+  ErrorData,
+  ReductionDescription,
+  TokenId,
+  TokenViewAction,
+  TokenViewAnswer,
+  TokenViewPicture,
+  TokenViewQuestion,
+  TokenViewWarning,
+  ToTokenView,
+} from '../server/protocol';
+import { parseMethods, parseTokenViewAnswer } from '../server/traceView/messages';
+
+export type RunStatus = 'waiting' | 'answering' | 'done' | 'failed' | 'cancelled';
+
+/** One question and what came of it so far. */
+export interface Run extends TokenViewQuestion {
+  number: number;
+  status: RunStatus;
+  /** The answer as it streamed in. */
+  text: string;
+  progress?: { message: string; fraction?: number };
+  result?: AnswerResult;
+  warning?: TokenViewWarning;
+  cached?: boolean;
+  error?: ErrorData;
+  action?: { title: string; action: TokenViewAction };
+}
+
+/** What the map's colours mean. */
+export type ColorBy =
+  | { kind: 'state' }
+  /** The score that a stage of the trace ranked by. */
+  | { kind: 'score'; stage: number }
+  /** Attention of the whole answer (mean over its tokens). */
+  | { kind: 'attention' }
+  /** Attention of one word of the answer. */
+  | { kind: 'word'; word: number }
+  /** Weights of the context token (LLaMA-VID). */
+  | { kind: 'context' };
+
+/** What of a run is looked at. Everything here is an index or an id of that run's trace. */
+export interface Look {
+  image: number;
+  plane: number;
+  /** Index into the stage bar; undefined = what the decoder used. */
+  point?: number;
+  token?: TokenId;
+  colorBy: ColorBy;
+}
+
+export interface Setup {
+  methods: ReductionDescription[];
+  reduction: string;
+  fit: 'pad' | 'crop';
+  model?: string;
+  device?: string;
+}
+
+export interface State {
+  /** Undefined until the extension host has sent it. A standalone page has none and cannot ask. */
+  setup?: Setup;
+  /** Images that the next question is about. */
+  pictures: TokenViewPicture[];
+  /** Oldest first. */
+  runs: Run[];
+  /** Number of the run on the map. */
+  shown?: number;
+  /** Number of the run beside it. */
+  beside?: number;
+  look: Look;
+  overlay: boolean;
+  /** 0..1 */
+  opacity: number;
+  draft: string;
+}
+
+/** Runs beyond these are forgotten, oldest first: each holds attention for every answer token. */
+const MAX_RUNS = 6;
+
+export const INITIAL_LOOK: Look = { image: 0, plane: -1, colorBy: { kind: 'state' } };
+
+export const INITIAL_STATE: State = {
+  pictures: [],
+  runs: [],
+  look: INITIAL_LOOK,
+  overlay: true,
+  opacity: 1,
+  draft: '',
+};
+
+export function shownRun(state: State): Run | undefined {
+  return state.runs.find(({ number }) => number === state.shown);
+}
+
+/** The answered run to compare with: the chosen one, else the last answered one before what is shown. */
+export function besideRun(state: State): Run | undefined {
+  const others = state.runs.filter(({ number, result }) => number !== state.shown && result !== undefined);
+  return others.find(({ number }) => number === state.beside) ?? others.at(-1);
+}
+
+export function busyRun(state: State): Run | undefined {
+  return state.runs.find(({ status }) => status === 'waiting' || status === 'answering');
+}
+
+/** The state after a message of the extension host. Messages about runs that are not known are ignored. */
+export function receive(state: State, message: ToTokenView): State {
+  switch (message.type) {
+    case 'setup': {
+      const { methods, reduction, fit, model, device } = message;
+      return { ...state, setup: { methods, reduction, fit, model, device } };
+    }
+    case 'picture':
+      return {
+        ...state,
+        pictures: message.pictures,
+        draft: message.question ?? state.draft,
+        shown: undefined,
+        look: INITIAL_LOOK,
+      };
+    case 'asked': {
+      const { run: number, pictures, question, reduction, fit } = message;
+      const asked: Run = { number, pictures, question, reduction, fit, status: 'waiting', text: '' };
+      const samePictures =
+        pictures.map(({ name }) => name).join() === state.pictures.map(({ name }) => name).join();
+      // What failed or was cancelled gives way to the next question; what was answered stays beside it.
+      const kept = state.runs.filter((run) => run.result !== undefined && run.number !== number);
+      return {
+        ...state,
+        pictures,
+        runs: [...kept, asked].slice(-MAX_RUNS),
+        shown: number,
+        beside: undefined,
+        draft: question,
+        look: samePictures
+          ? { ...INITIAL_LOOK, image: state.look.image, plane: state.look.plane }
+          : INITIAL_LOOK,
+      };
+    }
+    case 'progress':
+      return change(state, message.run, (run) => ({
+        ...run,
+        progress: { message: message.message, fraction: message.fraction },
+      }));
+    case 'answerPart':
+      return change(state, message.run, (run) => ({
+        ...run,
+        status: 'answering',
+        text: run.text + message.text,
+      }));
+    case 'answered':
+      return change(state, message.run, (run) => ({
+        ...run,
+        status: 'done',
+        text: message.result.answer,
+        progress: undefined,
+        result: message.result,
+        reduction: message.result.reduction,
+        warning: message.warning,
+        cached: message.cached,
+      }));
+    case 'failed':
+      return change(state, message.run, (run) => ({
+        ...run,
+        status: message.error.kind === 'cancelled' ? 'cancelled' : 'failed',
+        progress: undefined,
+        error: message.error,
+        action: message.action,
+      }));
+  }
+}
+
+/** The state of a standalone page: all its answers, the last one shown. */
+export function stateOfPage(answers: readonly TokenViewAnswer[]): State {
+  const runs = answers.map((answer, index) => runOf(answer, index + 1));
+  return { ...INITIAL_STATE, pictures: answers.at(-1)?.pictures ?? [], runs, shown: runs.length };
+}
+
+export function answerOf(run: Run): TokenViewAnswer | undefined {
+  const { pictures, question, reduction, fit, result, warning, cached } = run;
+  return result && { pictures, question, reduction, fit, result, warning, cached };
+}
+
+function runOf(answer: TokenViewAnswer, number: number): Run {
+  return { ...answer, number, status: 'done', text: answer.result.answer };
+}
+
+function change(state: State, number: number, update: (run: Run) => Run): State {
+  if (!state.runs.some((run) => run.number === number)) return state;
+  return { ...state, runs: state.runs.map((run) => (run.number === number ? update(run) : run)) };
+}
+
+// ------------------------------------------------------------------------------------------- what survives a reload
+
+/** The editor keeps a view's state in its own database: what is larger is left out, the oldest run first. */
+const MAX_SAVED = 6_000_000;
+
+/** Attention is drawn as colour: more digits than this only cost room. */
+const SAVED_DIGITS = 3;
+
+/** What is saved so that hiding and reloading change nothing; runs in progress are told again by the extension host. */
+export function savedState(state: State): unknown {
+  let answers = state.runs.flatMap((run) => {
+    const answer = answerOf(run);
+    return answer ? [{ number: run.number, answer: { ...answer, result: rounded(answer.result) } }] : [];
+  });
+  const { shown, beside, look, overlay, opacity, draft, setup } = state;
+  for (;;) {
+    const saved = {
+      version: 1,
+      answers,
+      shown,
+      beside,
+      look,
+      overlay,
+      opacity,
+      draft,
+      methods: setup?.methods,
+      setup,
+    };
+    if (answers.length === 0 || JSON.stringify(saved).length <= MAX_SAVED) return saved;
+    answers = answers.slice(1);
+  }
+}
+
+/** @returns the state that was saved, or undefined when there is none that can be shown */
+export function restoredState(saved: unknown): State | undefined {
+  if (typeof saved !== 'object' || saved === null) return undefined;
+  const from = saved as Partial<Record<string, unknown>>;
+  if (from.version !== 1 || !Array.isArray(from.answers)) return undefined;
+  const runs = (from.answers as unknown[]).flatMap((entry) => {
+    const { number, answer } = entry as { number?: unknown; answer?: unknown };
+    const parsed = parseTokenViewAnswer(answer);
+    return parsed && typeof number === 'number' ? [runOf(parsed, number)] : [];
+  });
+  const shown = runs.find(({ number }) => number === from.shown) ?? runs.at(-1);
+  if (!shown) return undefined;
+  const setup = from.setup as Partial<Setup> | undefined;
+  const methods = parseMethods(setup?.methods);
+  return {
+    ...INITIAL_STATE,
+    setup: methods && {
+      methods,
+      reduction: String(setup?.reduction),
+      fit: setup?.fit === 'crop' ? 'crop' : 'pad',
+    },
+    pictures: shown.pictures,
+    runs,
+    shown: shown.number,
+    beside: typeof from.beside === 'number' ? from.beside : undefined,
+    look: shown.number === from.shown ? (restoredLook(from.look, shown) ?? INITIAL_LOOK) : INITIAL_LOOK,
+    overlay: from.overlay !== false,
+    opacity: typeof from.opacity === 'number' ? Math.min(1, Math.max(0, from.opacity)) : 1,
+    draft: typeof from.draft === 'string' ? from.draft : shown.question,
+  };
+}
+
+/** A look is only as good as the trace that it points into. */
+function restoredLook(saved: unknown, run: Run): Look | undefined {
+  if (typeof saved !== 'object' || saved === null || !run.result) return undefined;
+  const { image, plane, point, token, colorBy } = saved as Partial<Look>;
+  const whole = (value: unknown): value is number => Number.isInteger(value);
+  const { trace } = run.result;
+  if (!whole(image) || !whole(plane) || image < 0 || image >= trace.images.length) return undefined;
+  const color = colorBy as { kind?: unknown; stage?: unknown; word?: unknown } | undefined;
+  const colorOf = (): ColorBy => {
+    if (color?.kind === 'score' && whole(color.stage) && trace.stages[color.stage]?.scores)
+      return { kind: 'score', stage: color.stage };
+    if (color?.kind === 'word' && whole(color.word)) return { kind: 'word', word: color.word };
+    if (color?.kind === 'attention' || color?.kind === 'context') return { kind: color.kind };
+    return { kind: 'state' };
+  };
+  return {
+    image,
+    plane,
+    point: whole(point) ? point : undefined,
+    token: whole(token) ? token : undefined,
+    colorBy: colorOf(),
+  };
+}
+
+function rounded(result: AnswerResult): AnswerResult {
+  const short = (value: number): number => Number(value.toPrecision(SAVED_DIGITS));
+  const answer = result.trace.answer.map((token) => ({ ...token, attention: token.attention.map(short) }));
+  return { ...result, promptTokenIds: [], trace: { ...result.trace, answer } };
+}
