@@ -89,7 +89,11 @@ export class Compare implements Part {
       beside && this.besideAnswer(run, beside),
       h('div', { class: 'table-room' }, costTable(run, beside)),
       beside &&
-        button({ label: 'Show the other on the map', onClick: () => this.actions.show(beside.number) }),
+        button({
+          label: 'Show the other on the map',
+          class: 'at-start',
+          onClick: () => this.actions.show(beside.number),
+        }),
     );
   }
 

@@ -5,6 +5,7 @@ import {
   locateToken,
   patchAt,
   patchRect,
+  pictureRect,
   planeCell,
   type Plane,
 } from '../../server/traceView/geometry';
