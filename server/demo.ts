@@ -1,6 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
+import { printPieces } from './cli/ask';
 import { embeddedModelDirectory } from './cli/embeddedModel';
 import { bytes, milliseconds } from './cli/format';
 import { writeTrace } from './cli/trace';
@@ -38,7 +39,7 @@ async function main(): Promise<void> {
         process.stdout.write(`  ${reduction.padEnd(38)} `);
         const result = await model.ask(
           { images: [image], question, reduction },
-          { onToken: (piece) => process.stdout.write(piece) },
+          { onToken: printPieces() },
         );
         const { imageTokens, timings, cacheBytes } = result.costs;
         const left = imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;

@@ -25,7 +25,7 @@ export async function ask(command: AskCommand, signal: AbortSignal): Promise<voi
         fit: command.fit,
         sampling: command.sampling,
       },
-      { signal, onToken: command.json ? undefined : (piece) => process.stdout.write(piece) },
+      { signal, onToken: command.json ? undefined : printPieces() },
     );
     if (command.json) process.stdout.write(`${JSON.stringify(jsonOutput(result))}\n`);
     else process.stdout.write('\n');
@@ -37,6 +37,16 @@ export async function ask(command: AskCommand, signal: AbortSignal): Promise<voi
   } finally {
     await model.dispose();
   }
+}
+
+/** Prints the answer as it comes, without the white space that many tokenizers begin it with. */
+export function printPieces(): (piece: string) => void {
+  let started = false;
+  return (piece) => {
+    const text = started ? piece : piece.trimStart();
+    started ||= text !== '';
+    process.stdout.write(text);
+  };
 }
 
 /** The documented shape of `--json`. */
