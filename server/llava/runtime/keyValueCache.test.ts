@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+
+import { KeyValueCache, LayerCache, OUTPUT_ROW, SYSTEM_ROW } from './keyValueCache';
+
+/** [kvHeads, rows, headDim] where every number tells head, row (counted from `first`) and place. */
+function numbered(kvHeads: number, rows: number, headDim: number, first: number): Float32Array {
+  const data = new Float32Array(kvHeads * rows * headDim);
+  for (let head = 0; head < kvHeads; head++) {
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < headDim; i++)
+        data[(head * rows + row) * headDim + i] = head * 1e4 + (first + row) * 10 + i;
+    }
+  }
+  return data;
+}
+
+/** The rows in use of one head. */
+function usedRows(cache: LayerCache, data: Float32Array, head: number, headDim: number): number[][] {
+  return Array.from({ length: cache.length }, (_, row) => {
+    const start = (head * cache.capacity + row) * headDim;
+    return [...data.subarray(start, start + headDim)];
+  });
+}
+
+describe.each([
+  { kvHeads: 1, headDim: 2 },
+  { kvHeads: 3, headDim: 4 },
+])('a layer with $kvHeads heads of $headDim', ({ kvHeads, headDim }) => {
+  function filled(rows: number, capacity: number): LayerCache {
+    const cache = new LayerCache(kvHeads, headDim, capacity);
+    for (let row = 0; row < rows; row++) {
+      const one = numbered(kvHeads, 1, headDim, row);
+      cache.append(
+        one,
+        one.map((value) => -value),
+        [row % 3 === 0 ? SYSTEM_ROW : row],
+        [row * 2],
+      );
+    }
+    return cache;
+  }
+
+  it.each([1, 5, 200])('holds %i rows appended one by one, whatever it grew through', (rows) => {
+    const cache = filled(rows, 2);
+    for (let head = 0; head < kvHeads; head++) {
+      const expected = Array.from({ length: rows }, (_, row) =>
+        Array.from({ length: headDim }, (_, i) => head * 1e4 + row * 10 + i),
+      );
+      expect(usedRows(cache, cache.keys, head, headDim)).toEqual(expected);
+      expect(usedRows(cache, cache.values, head, headDim)).toEqual(expected.map((row) => row.map((x) => -x)));
+    }
+    expect(cache.bytes).toBe(rows * kvHeads * headDim * 2 * 4);
+    expect([...cache.bias]).toEqual(
+      Array.from({ length: cache.capacity }, (_, row) => (row < rows ? 0 : -Infinity)),
+    );
+  });
+
+  it('keeps exactly the rows it is told to, with labels and positions', () => {
+    const cache = filled(300, 4);
+    const keep = Array.from({ length: 300 }, (_, row) => row).filter((row) => row % 7 === 1);
+    const capacityBefore = cache.capacity;
+    cache.compact(keep);
+    expect(cache.length).toBe(keep.length);
+    expect(cache.capacity).toBeLessThan(capacityBefore);
+    expect(cache.positions).toEqual(keep.map((row) => row * 2));
+    expect(cache.labels).toEqual(keep.map((row) => (row % 3 === 0 ? SYSTEM_ROW : row)));
+    for (let head = 0; head < kvHeads; head++) {
+      expect(usedRows(cache, cache.keys, head, headDim).map((row) => row[0])).toEqual(
+        keep.map((row) => head * 1e4 + row * 10),
+      );
+    }
+    expect(cache.bias.filter((value) => value === 0).length).toBe(keep.length);
+  });
+
+  it('hides what lies outside a sliding window', () => {
+    const cache = filled(10, 10);
+    cache.hideOutsideWindow(20, 8);
+    const visible = cache.positions.filter((_, row) => cache.bias[row] === 0);
+    expect(visible).toEqual([14, 16, 18]);
+  });
+});
+
+it('drops image tokens from every layer that still holds them, and never text', () => {
+  const cache = new KeyValueCache(2, 1, 2, 8);
+  const rows = (count: number): Float32Array => numbered(1, count, 2, 0);
+  cache.layers[0].append(rows(5), rows(5), [SYSTEM_ROW, 0, 1, 2, OUTPUT_ROW], [0, 1, 2, 3, 4]);
+  cache.layers[1].append(rows(3), rows(3), [SYSTEM_ROW, 2, OUTPUT_ROW], [0, 3, 4]);
+  cache.dropImageTokens((token) => token === 1);
+  expect(cache.layers[0].labels).toEqual([SYSTEM_ROW, 1, OUTPUT_ROW]);
+  expect(cache.layers[1].labels).toEqual([SYSTEM_ROW, OUTPUT_ROW]);
+  expect(cache.bytes).toBe((3 + 2) * 2 * 2 * 4);
+});
