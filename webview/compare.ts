@@ -133,7 +133,7 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
             'th',
             { scope: 'col', title: visibleText(column?.reduction ?? '') },
             column === run ? 'Shown' : 'Other',
-            h('div', { class: 'spec' }, visibleText(column?.reduction ?? '')),
+            specLine(column?.reduction ?? ''),
           ),
         ),
         own && other && h('th', { scope: 'col' }, 'Change'),
@@ -155,6 +155,12 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
       ),
     ),
   );
+}
+
+/** A spec that breaks between its parts, not inside them. */
+function specLine(spec: string): HTMLElement {
+  const pieces = visibleText(spec).split(/(?<=[,+:])/);
+  return h('div', { class: 'spec' }, ...pieces.flatMap((piece) => [piece, h('wbr')]));
 }
 
 /** Tokens say of how many, where some are missing. */

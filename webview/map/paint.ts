@@ -30,6 +30,8 @@ export interface Frame {
 const VEIL = { dropped: 0.76, merged: 0.5, unseen: 0.82, heat: 0.66, padding: 0.62 };
 /** Cells smaller than this (CSS pixels) get no grid lines: they would be all there is to see. */
 const LEAST_GRID_CELL = 9;
+/** Largest mark of a token that carries others, in CSS pixels. */
+const MOST_CORNER = 14;
 /** From this zoom on, source pixels are drawn as squares. */
 const PIXELATED = 2.5;
 
@@ -84,7 +86,7 @@ export function paintMap(context: CanvasRenderingContext2D, frame: Frame): void 
       if (!small) strokeGrid(context, drawing.cells, palette, ratio, opacity);
       strokeSegments(context, drawing.outline, palette, small ? ratio : 1.5 * ratio, opacity);
       for (const carrier of drawing.cells)
-        if (carrier.state === 'carrier') drawCarrier(context, carrier, palette, opacity);
+        if (carrier.state === 'carrier') drawCarrier(context, carrier, palette, ratio, opacity);
     }
   }
   const boxes = new Map<TokenId, Box>(drawing.cells.map((cell) => [cell.id, cell]));
@@ -141,7 +143,7 @@ function patternsFor(context: CanvasRenderingContext2D, palette: MapPalette, rat
     merged: tile(6, (own, side) => {
       own.fillStyle = palette.merged;
       own.beginPath();
-      own.arc(side / 2, side / 2, 1.25 * ratio, 0, 2 * Math.PI);
+      own.arc(side / 2, side / 2, 1.15 * ratio, 0, 2 * Math.PI);
       own.fill();
     }),
     padding: tile(9, hatch(false, 0.28)),
@@ -185,7 +187,7 @@ function strokeGrid(
   ratio: number,
   alpha: number,
 ): void {
-  context.globalAlpha = 0.16 * alpha;
+  context.globalAlpha = 0.1 * alpha;
   context.strokeStyle = palette.dropped;
   context.lineWidth = ratio;
   context.beginPath();
@@ -227,9 +229,10 @@ function drawCarrier(
   context: CanvasRenderingContext2D,
   { x, y, width, height }: Box,
   palette: MapPalette,
+  ratio: number,
   alpha: number,
 ): void {
-  const size = Math.min(width, height) * 0.46;
+  const size = Math.min(Math.min(width, height) * 0.46, MOST_CORNER * ratio);
   context.globalAlpha = alpha;
   context.fillStyle = palette.merged;
   context.beginPath();
