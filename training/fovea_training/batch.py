@@ -94,7 +94,8 @@ class Plan:
     """Tokens of packed questions per image; 0 = none."""
     only: frozenset[str] | None = None
     """Question types of a curriculum; None = all."""
-    kinds: tuple[str, ...] | None = None
+    walls: float = 0.0
+    """Share of images that are walls of text, without questions."""
     noise: bool = True
     held_out: bool = False
     style: Style = Style()
@@ -115,7 +116,7 @@ class BatchSource:
 
     def draw(self) -> Batch:
         plan = self.plan
-        screens = [self.maker.make(self.rng.choice(plan.kinds) if plan.kinds else None) for _ in range(plan.images)]
+        screens = [self.maker.make_wall() if self.rng.random() < plan.walls else self.maker.make() for _ in range(plan.images)]
         pixels = normalise(np.stack([screen.image() for screen in screens]))
         batch = Batch(disturb(pixels) if plan.noise else pixels, patch_labels(screens), screens=screens)
         if plan.text_length:

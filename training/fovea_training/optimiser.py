@@ -82,11 +82,11 @@ def _orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
     """[n, rows, columns] -> the same with singular values near 1."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
     for a, b, c in _NEWTON_SCHULZ:
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if tall else x
+    return (x.mT if tall else x).float()
 
 
 def schedule(progress: float, step: int, warm_up: int = 50, cooling: float = 0.3, floor: float = 0.03) -> float:

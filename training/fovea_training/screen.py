@@ -101,8 +101,10 @@ class ScreenMaker:
         heights = [size for size in (112, 128, 160) if size >= needed]
         if height is None:
             height = rng.choice(heights) if heights and rng.random() < self.style.padded_share else FRAME
-        while needed > height:
+        while needed > height and len(blocks) > 1:
             needed -= BLOCK_HEIGHT[blocks.pop(0)]
+        if needed > height:
+            height = FRAME
         if zoom is None:
             zoom = rng.choice([2.0, 3.0, 10 / 3, 4.0]) if rng.random() < self.style.zoomed_share else 1.0
         desktop = near(rng, rng.choice(list(COLOURS.values())), 40) if rng.random() < 0.5 else near(rng, (rng.randint(40, 220),) * 3, 10)
@@ -119,6 +121,51 @@ class ScreenMaker:
             self.y += BLOCK_HEIGHT[block] + PATCH * rng.randint(0, self.gap)
         self.screen.reading_order = self.canvas.number_lines()
         return self.screen
+
+    def make_wall(self) -> Screen:
+        """A screen full of text in every style of the domain: several times the characters of a normal screen."""
+        rng = self.rng
+        self.dark = rng.random() < 0.5
+        paper = near(rng, (rng.randint(15, 70) if self.dark else rng.randint(215, 255),) * 3, 12)
+        if rng.random() < 0.3:
+            paper = near(rng, rng.choice(list(COLOURS.values())), 25)
+        zoom = rng.choice([2.0, 10 / 3]) if rng.random() < self.style.zoomed_share else 1.0
+        self.canvas = canvas = Canvas(paper, FRAME, zoom)
+        canvas.mark((0, 0, FRAME, FRAME), "window")
+        self.y = PATCH * rng.randint(0, 1)
+        while self.y < FRAME - 2 * PATCH:
+            self._wall_line(paper)
+            self.y += PATCH * rng.choice([2, 2, 2, 3])
+        return Screen("wall", self.dark, canvas)
+
+    def _wall_line(self, paper: Colour) -> None:
+        rng, canvas = self.rng, self.canvas
+        family = rng.choice(SANS)
+        size = rng.choice([11, 12, 12]) if family == SANS[0] else rng.choice([12, 13, 13])
+        name = rng.choices([family, BOLD[family], MONO[SANS.index(family)]], [6, 2, 1.5])[0]
+        font = Font(name, rng.choice([11, 12]) if name in MONO else size)
+        if rng.random() < 0.35:
+            grey = (rng.choice([rng.randint(10, 90), rng.randint(210, 255)]),) * 3
+            paper = near(rng, rng.choice([*COLOURS.values(), grey, grey, grey, grey]), 14)
+            canvas.rectangle((0, self.y + 4, FRAME, self.y + 2 * PATCH + 3), fill=paper)
+        light = luminance(paper) < 140
+        ink = near(rng, (240, 240, 240) if light else (18, 18, 22), 14)
+        if light and luminance(paper) < 60 and rng.random() < 0.2:
+            ink = rng.choice([(80, 220, 100), (250, 90, 90)])
+        x, y = float(rng.randint(1, 20)), self._line(1)
+        while x < FRAME - 24:
+            draw = rng.random()
+            if draw < 0.55:
+                text = self.words.phrase(1, 3, 20)
+            elif draw < 0.75:
+                text = self.words.value()
+            elif draw < 0.85:
+                text = f"{rng.randint(0, 250)}{rng.choice(['', '%', ' passed', ' failed', 's'])}"
+            else:
+                text = self.words.phrase(1, 2, 14).title() + rng.choice("?!.:,/-")
+            text = self._fit(text, font, FRAME - 4 - x)
+            canvas.text(x, y, text, font, ink, "text_other")
+            x += font.width(text) + rng.choice([9, 11, 14, 20])
 
     def _blocks(self, kind: str) -> list[str]:
         rng = self.rng

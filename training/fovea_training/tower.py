@@ -26,6 +26,10 @@ def label_loss(heads: LabelHeads, hidden: torch.Tensor, labels: dict[str, torch.
     figures = {"characters": _share(characters.argmax(-1) == labels["characters"][text], real)}
     for name, weight in _WEIGHTS.items():
         where = text if name in _TEXT_ONLY else torch.ones_like(text)
+        if name == "line":
+            where = where & (labels[name] > 0)  # walls of text are not numbered
+            if not where.any():
+                continue
         predicted, truth = logits[name][where], labels[name][where]
         loss = loss + weight * F.cross_entropy(predicted, truth)
         seen = text[where] if name == "instance" else torch.ones_like(truth, dtype=torch.bool)
@@ -51,12 +55,12 @@ def evaluate(tower: Tower, heads: LabelHeads, run: Run, batches_: int = 10) -> d
     return {name: round(value, 4) for name, value in sums.items()}
 
 
-def train(folder: pathlib.Path, minutes: float, size: Size = Size(), images: int = 8, rate: float = 2e-3, workers: int = 0) -> None:
+def train(folder: pathlib.Path, minutes: float, size: Size = Size(), images: int = 8, rate: float = 2e-3, workers: int = 0, walls: float = 0.6) -> None:
     torch.manual_seed(1)
     tower, heads = Tower(size), LabelHeads(size)
     run = Run(folder, {"tower": tower, "heads": heads}, minutes, rate)
     run.extra["size"] = size
-    stream = batches(Plan(images), seed=1 + run.step, workers=workers)
+    stream = batches(Plan(images, walls=walls), seed=1 + run.step, workers=workers)
     while run.progress < 1:
         batch: Batch = next(stream).to(run.device)
         with run.precision():
@@ -72,9 +76,10 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--walls", type=float, default=0.6, help="share of images that are walls of text")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
-    train(options.folder, options.minutes, images=options.images, rate=options.rate, workers=options.workers)
+    train(options.folder, options.minutes, images=options.images, rate=options.rate, workers=options.workers, walls=options.walls)
 
 
 if __name__ == "__main__":

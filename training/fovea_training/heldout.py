@@ -1,0 +1,52 @@
+"""The held-out evaluation set: screens of words and layouts that training never drew, with questions and true answers.
+
+    python -m fovea_training.heldout FOLDER               2 000 questions on words of the held-out part of the list
+    python -m fovea_training.heldout FOLDER --random      the same, every word made of random letters
+
+Writes `questions.json` and `images/*.png` (the source image, as a screenshot: pad it to a square, then scale it down).
+"""
+
+import argparse
+import json
+import pathlib
+import random
+
+from .questions import Questioner
+from .screen import ScreenMaker, Style
+
+SEED = 20_261_123
+QUESTIONS = 2000
+PER_SCREEN = 8
+
+
+def write(folder: pathlib.Path, count: int = QUESTIONS, random_letters: bool = False, seed: int = SEED) -> None:
+    rng = random.Random(seed + random_letters)
+    maker = ScreenMaker(rng, held_out=True, style=Style(random_share=1.0 if random_letters else 0.0))
+    questioner = Questioner(rng, maker.words)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    questions: list[dict[str, str]] = []
+    number = 0
+    while len(questions) < count:
+        screen = maker.make()
+        name = f"images/{number:04d}.png"
+        screen.canvas.image.save(folder / name)
+        asked = questioner.ask(screen)
+        for question in rng.sample(asked, min(PER_SCREEN, len(asked), count - len(questions))):
+            questions.append({"image": name, "kind": screen.kind, "type": question.type, "question": question.text, "answer": question.answer})
+        number += 1
+    head = {"seed": seed, "words": "random letters" if random_letters else "held-out words", "fit": "pad"}
+    (folder / "questions.json").write_text(json.dumps({**head, "questions": questions}, indent=1) + "\n")
+    print(f"{len(questions)} questions about {number} screens in {folder}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--count", type=int, default=QUESTIONS)
+    parser.add_argument("--random", action="store_true")
+    options = parser.parse_args()
+    write(options.folder, options.count, options.random)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Stages 3 and 4: the projector is fitted to the decoder's patch codes, then everything is trained together.
+
+The projector's output is pulled towards the true code of each patch; the pull decays while the answers take over.
+"""
+
+import argparse
+import pathlib
+import random
+
+import torch
+import torch.nn.functional as F
+
+from .answering import answer, by_type, choose_patches, patches_for
+from .batch import PATCHES, Batch, BatchSource, Plan
+from .modules import Decoder, LabelHeads, PatchCode, Probes, Projector, Size, Tower
+from .run import Run, batches, load_modules
+from .tokenizer import character_tokens, vocabulary_size
+from .tower import label_loss
+
+
+def assemble(size: Size) -> dict[str, torch.nn.Module]:
+    return {
+        "tower": Tower(size),
+        "heads": LabelHeads(size),
+        "projector": Projector(size),
+        "decoder": Decoder(size, vocabulary_size()),
+        "probes": Probes(size),
+        "code": PatchCode(size, character_tokens()),
+    }
+
+
+def code_distance(projected: torch.Tensor, codes: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """Squared distance relative to the codes' own spread; patches with text weigh most."""
+    distance = (projected.float() - codes.float()).square().sum(-1)
+    spread = (codes.float() - codes.float().mean((0, 1))).square().sum(-1)
+    near = lambda where: distance[where].sum() / spread[where].sum().clamp(min=1e-6)
+    return near(text) + 0.3 * near(~text)
+
+
+def fit_projector(modules: dict[str, torch.nn.Module], run: Run, rounds: int = 40, steps: int = 600) -> float:
+    """Regresses the codes from the frozen tower's features; returns the relative error on the last step."""
+    tower, projector, decoder, code = modules["tower"], modules["projector"], modules["decoder"], modules["code"]
+    source = BatchSource(Plan(8), seed=300_000)
+    features, codes = [], []
+    with torch.no_grad():
+        for _ in range(rounds):
+            batch = source.draw().to(run.device)
+            with run.precision():
+                hidden = tower(batch.pixels)[:, 1:].float()
+            wanted = code(batch.labels, decoder.embed_tokens).float()
+            chosen = (batch.labels["characters"][..., 0] > 0) | (torch.rand(hidden.shape[:2], device=run.device) < 0.15)
+            features.append(hidden[chosen])
+            codes.append(wanted[chosen])
+        features, codes = torch.cat(features), torch.cat(codes)
+        projector.linear_1.weight /= features.std()
+    adam = torch.optim.AdamW(projector.parameters(), 3e-3)
+    error = 0.0
+    for step in range(steps):
+        for group in adam.param_groups:
+            group["lr"] = 3e-3 * (1 - step / steps) + 1e-5
+        chosen = torch.randint(len(features), (1024,), device=run.device)
+        loss = F.mse_loss(projector(features[chosen]), codes[chosen]) / codes.var(0).mean()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        error = float(loss.detach())
+    return error
+
+
+@torch.no_grad()
+def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES) -> dict[str, float]:
+    """Share of whole answers that are right, on held-out words, through the tower."""
+    source = BatchSource(Plan(8, 320, held_out=True, noise=False), seed=4713)
+    results: dict[str, list[bool]] = {}
+    for _ in range(count):
+        batch = source.draw().to(run.device)
+        with run.precision():
+            projected = modules["projector"](modules["tower"](batch.pixels)[:, 1:])
+            answered = answer(modules["decoder"], modules["probes"], batch, projected, choose_patches(batch, kept, True))
+        for name, right in by_type(batch, answered.right).items():
+            results.setdefault(name, []).extend(right)
+    figures = {name: round(sum(right) / len(right), 3) for name, right in sorted(results.items())}
+    every = [value for right in results.values() for value in right]
+    return {"all": round(sum(every) / len(every), 4)} | figures
+
+
+def train(
+    folder: pathlib.Path, tower: pathlib.Path, decoder: pathlib.Path, minutes: float, size: Size = Size(), images: int = 8,
+    rate: float = 5e-4, text_length: int = 224, workers: int = 0, evaluate_every: int = 400, fit_rounds: int = 40,
+) -> None:
+    torch.manual_seed(3)
+    modules = assemble(size)
+    run = Run(folder, modules, minutes, rate, trained=["tower", "heads", "projector", "decoder", "probes"], matrix_scale=2.0)
+    run.extra["size"] = size
+    if run.step == 0:
+        load_modules(tower, {name: modules[name] for name in ("tower", "heads")})
+        load_modules(decoder, {name: modules[name] for name in ("decoder", "probes", "code")})
+        error = fit_projector(modules, run, fit_rounds)
+        run.extra["reference"] = modules["decoder"].embed_tokens.weight.detach().clone()
+        run.log(projector_error=round(error, 4), held_out=evaluate(modules, run, 3))
+    reference = torch.nn.Embedding.from_pretrained(run.extra["reference"], freeze=True)
+    modules["code"].requires_grad_(False)
+    stream = batches(Plan(images, text_length), seed=200_000 + run.step, workers=workers)
+    while run.progress < 1:
+        batch: Batch = next(stream).to(run.device)
+        pull = max(0.1, 1 - 1.5 * run.progress)
+        with run.precision():
+            hidden = modules["tower"](batch.pixels)
+            seeing, seen = label_loss(modules["heads"], hidden, batch.labels)
+            projected = modules["projector"](hidden[:, 1:])
+            with torch.no_grad():
+                codes = modules["code"](batch.labels, reference)
+            distance = code_distance(projected, codes, batch.labels["characters"][..., 0] > 0)
+            kept = choose_patches(batch, *patches_for(random.Random(run.step)))
+            answered = answer(modules["decoder"], modules["probes"], batch, projected, kept)
+        loss = answered.language + 0.4 * answered.pointers + 0.1 * answered.probes + 0.35 * seeing + pull * distance
+        figures = {"characters": seen["characters"], "index": seen["index"], "distance": float(distance.detach())}
+        run.update(loss, images, language=float(answered.language.detach()), **answered.figures, **figures)
+        if run.step % evaluate_every == 0:
+            run.log(held_out=evaluate(modules, run))
+    run.save()
+    run.log(held_out=evaluate(modules, run))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/joint"))
+    parser.add_argument("--tower", type=pathlib.Path, default=pathlib.Path("runs/tower/state.pt"))
+    parser.add_argument("--decoder", type=pathlib.Path, default=pathlib.Path("runs/decoder/state.pt"))
+    parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--text-length", type=int, default=224)
+    parser.add_argument("--workers", type=int, default=0)
+    options = parser.parse_args()
+    train(
+        options.folder, options.tower, options.decoder, options.minutes,
+        images=options.images, rate=options.rate, text_length=options.text_length, workers=options.workers,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The generator tells the truth, the tokenizer is what the model relies on, and packing changes nothing."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from fovea_training.batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, BatchSource, Plan, attention_layout
+from fovea_training.canvas import CHARACTER_ID, CHARACTERS, FRAME, GRID
+from fovea_training.heldout import write as write_heldout
+from fovea_training.modules import Decoder, Size
+from fovea_training.questions import Questioner
+from fovea_training.screen import KINDS, ScreenMaker, Style
+from fovea_training.tokenizer import END, character_tokens, encode, shared_tokenizer, vocabulary_size
+from fovea_training.words import is_held_out
+
+
+def asked(count: int = 60, seed: int = 1, held_out: bool = False):
+    rng = random.Random(seed)
+    maker = ScreenMaker(rng, held_out)
+    questioner = Questioner(rng, maker.words)
+    for _ in range(count):
+        screen = maker.make()
+        yield screen, questioner.ask(screen)
+
+
+def test_every_character_of_a_run_is_found_in_the_patch_that_the_run_names():
+    for screen, _ in asked():
+        for run in screen.reading_order:
+            for character, place in zip(run.text, run.places):
+                if place is not None:
+                    patch, slot = place
+                    assert screen.canvas.characters[patch // GRID, patch % GRID, slot] == CHARACTER_ID[character]
+
+
+def test_patches_hold_nearly_all_characters():
+    places = [place for screen, _ in asked() for run in screen.reading_order for place in run.places]
+    assert sum(place is None for place in places) <= 0.002 * len(places)
+
+
+def test_text_stays_on_the_screen():
+    for screen, _ in asked():
+        for run in screen.reading_order:
+            assert run.places[-1] is not None and (run.places[-1][0] % GRID) < GRID
+
+
+def test_answer_tokens_spell_the_answer_and_point_at_its_characters():
+    for screen, questions in asked():
+        for question in questions:
+            ids, places = question.answer_tokens()
+            assert ids[-1] == END and len(ids) == len(places)
+            assert shared_tokenizer().decode(ids[:-1]) == " " + question.answer
+            for token, place in zip(ids, places):
+                if place is not None:
+                    character = screen.canvas.characters[place[0] // GRID, place[0] % GRID, place[1]]
+                    assert token == character_tokens()[character]
+
+
+def test_quoted_characters_point_at_the_screen():
+    for screen, questions in asked():
+        for question in questions:
+            ids, places = question.question_tokens()
+            if question.about is not None:
+                marked = [shared_tokenizer().id_to_token(token).replace("\u0120", " ") for token, place in zip(ids, places) if place]
+                assert marked == [character for character, place in zip(question.about.text, question.about.places) if place]
+
+
+@pytest.mark.parametrize("text", ["Is 'Night Mode' ticked? ASSISTANT:", "What is the title? ASSISTANT:", "caf\u00e9 \u2713", "  two spaces\n"])
+def test_encoding_is_reversible(text: str):
+    assert shared_tokenizer().decode(list(encode(text))) == text
+
+
+def test_template_words_are_single_tokens_and_capitalised_text_is_characters():
+    assert [shared_tokenizer().id_to_token(token) for token in encode(" the highlighted button ASSISTANT:")] == [
+        "\u0120the", "\u0120highlighted", "\u0120button", "\u0120ASSISTANT", ":",
+    ]
+    assert len(encode(" Night Mode")) == len(" Night Mode")
+
+
+def test_tokens_of_characters_are_distinct():
+    assert len(set(character_tokens()[1:])) == len(CHARACTERS) + 1
+
+
+def test_words_of_training_and_evaluation_never_meet():
+    for held_out in (False, True):
+        for screen, _ in asked(30, held_out=held_out):
+            if screen.message:
+                words = screen.message.text.strip(".!?").split()
+                assert all(is_held_out(word) == held_out for word in words[:-1])
+
+
+def test_every_kind_can_be_drawn_in_every_shape():
+    maker = ScreenMaker(random.Random(0))
+    for kind in KINDS:
+        shapes = ((1.0, FRAME), (10 / 3, FRAME), (5.0, 160))
+        for zoom, height in shapes:
+            screen = maker.make(kind, zoom, height)
+            assert screen.image().shape == (FRAME, FRAME, 3)
+            assert screen.canvas.image.size == (round(FRAME * zoom), round(height * zoom))
+
+
+def test_same_seed_same_batch():
+    first, second = (BatchSource(Plan(2, 96, noise=False), 9).draw() for _ in range(2))
+    assert torch.equal(first.pixels, second.pixels) and torch.equal(first.ids, second.ids)
+
+
+def test_heldout_set_is_the_same_every_time(tmp_path):
+    for name in ("a", "b"):
+        write_heldout(tmp_path / name, 24)
+    assert (tmp_path / "a/questions.json").read_bytes() == (tmp_path / "b/questions.json").read_bytes()
+    assert len(list((tmp_path / "a/images").iterdir())) == len(list((tmp_path / "b/images").iterdir()))
+
+
+def test_random_letters_never_use_the_word_list():
+    maker = ScreenMaker(random.Random(3), True, Style(random_share=1.0))
+    assert all(3 <= len(maker.words.word()) <= 7 for _ in range(50))
+
+
+@torch.no_grad()
+def test_a_packed_question_gives_the_logits_of_the_question_alone():
+    torch.manual_seed(0)
+    size = Size(tower_width=32, width=32, layers=2, heads=2, feed_forward=48)
+    decoder = Decoder(size, vocabulary_size())
+    for layer in decoder.layers:
+        torch.nn.init.normal_(layer.self_attn.o_proj.weight, std=0.2)
+    batch = BatchSource(Plan(1, 128, noise=False), 3).draw()
+    image = torch.randn(1, PATCHES, size.width)
+    embed = lambda ids: decoder.embed_tokens(torch.tensor([ids]))
+    kept = torch.arange(PATCHES)[None]
+    packed = torch.cat([embed(BEFORE_IMAGE), image, embed(AFTER_IMAGE), decoder.embed_tokens(batch.ids)], 1)
+    states, _ = decoder(packed, *attention_layout(batch, kept))
+    for segment in (1, 2):
+        where = batch.segment[0] == segment
+        alone = torch.cat([embed(BEFORE_IMAGE), image, embed(AFTER_IMAGE), decoder.embed_tokens(batch.ids[:, where])], 1)
+        length = alone.shape[1]
+        mask = torch.ones(length, length, dtype=torch.bool).tril()[None, None]
+        expected, _ = decoder(alone, torch.arange(length)[None], mask)
+        count = int(where.sum())
+        np.testing.assert_allclose(states[0, -128:][where], expected[0, -count:], atol=1e-4)
