@@ -45,13 +45,12 @@ export function fitSquare(
     x: Math.floor((scaled.width - modelSize) / 2),
     y: Math.floor((scaled.height - modelSize) / 2),
   };
-  const scaleX = canvas.width / scaled.width;
-  const scaleY = canvas.height / scaled.height;
+  // Multiplied before divided, so that what is whole stays whole.
   const source = {
-    x: canvas.x + window.x * scaleX,
-    y: canvas.y + window.y * scaleY,
-    width: modelSize * scaleX,
-    height: modelSize * scaleY,
+    x: canvas.x + (window.x * canvas.width) / scaled.width,
+    y: canvas.y + (window.y * canvas.height) / scaled.height,
+    width: (modelSize * canvas.width) / scaled.width,
+    height: (modelSize * canvas.height) / scaled.height,
   };
   return { canvas, scaled, window, source };
 }

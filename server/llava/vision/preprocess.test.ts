@@ -51,3 +51,49 @@ describe('preprocessImage makes the pixels of transformers', () => {
     expect(worst).toBeLessThan(1e-3);
   });
 });
+
+describe('preprocessImage', () => {
+  const config = preprocessor('clip', 48);
+
+  it('cuts the very pixels that it normalises into patches', () => {
+    const width = 90;
+    const height = 61;
+    const rgb = Uint8Array.from({ length: width * height * 3 }, (_, i) => (i * 7919) % 256);
+    const patchSize = 16;
+    const { pixels, pixelValues } = preprocessImage({ width, height, rgb }, config, 'pad', patchSize);
+    expect(pixels).toMatchObject({ patches: 9, patchSize });
+    for (let y = 0; y < 48; y++) {
+      for (let x = 0; x < 48; x++) {
+        const patch = Math.floor(y / patchSize) * 3 + Math.floor(x / patchSize);
+        const inside = (y % patchSize) * patchSize + (x % patchSize);
+        for (let c = 0; c < 3; c++) {
+          const byte = pixels.data[(patch * patchSize * patchSize + inside) * 3 + c];
+          const value = (byte / 255 - config.mean[c]) / config.std[c];
+          expect(Math.abs(pixelValues[c * 48 * 48 + y * 48 + x] - value)).toBeLessThan(1e-6);
+        }
+      }
+    }
+  });
+
+  it('reports the rectangle of the patches where the square has a rest', () => {
+    const image = { width: 96, height: 48, rgb: new Uint8Array(96 * 48 * 3) };
+    const { source, pixels } = preprocessImage(image, config, 'pad', 14);
+    expect(pixels.patches).toBe(9);
+    expect(source).toEqual({ x: 0, y: -24, width: 84, height: 84 });
+  });
+
+  it.each([
+    [1, 1],
+    [20_000, 1],
+    [1, 20_000],
+  ])('takes an image of %i x %i', (width, height) => {
+    const rgb = new Uint8Array(width * height * 3).fill(200);
+    for (const fit of ['pad', 'crop'] as const) {
+      for (const shortestEdge of [48, undefined]) {
+        const { pixelValues } = preprocessImage({ width, height, rgb }, { ...config, shortestEdge }, fit, 16);
+        expect(pixelValues.every(Number.isFinite)).toBe(true);
+        if (fit === 'crop') expect(new Set(pixelValues).size).toBe(3);
+      }
+    }
+  });
+});

@@ -1,7 +1,7 @@
 import type { PreprocessorConfig } from '../checkpoint/checkpoint';
-import type { PatchPixels } from '../reduction/reduction';
+import type { Grid, PatchPixels } from '../reduction/reduction';
 import type { PixelRect } from '../../protocol';
-import { coveredByPatches, fitSquare, patchesPerSide, type Fit } from './geometry';
+import { coveredByPatches, fitSquare, patchesPerSide, type Fit, type SquareFit } from './geometry';
 import { resample, type RgbImage } from './resample';
 
 /** One image as the vision tower takes it. */
@@ -21,6 +21,8 @@ export interface PreprocessedImage {
  *   16:9 screenshot loses 44 % of its width). SigLIP: the image is squeezed to the square, nothing is cut.
  * - `pad` is the original LLaVA: the image centred on a square of the mean colour, nothing is cut or squeezed.
  *
+ * `content` shrinks what would fill the square to that many patches in its top left corner (the control `downscale`).
+ *
  * The pixels equal those of transformers' processors (Pillow path) for the same source pixels.
  */
 export function preprocessImage(
@@ -28,22 +30,55 @@ export function preprocessImage(
   preprocessor: PreprocessorConfig,
   fit: Fit,
   patchSize: number,
+  content?: Grid,
 ): PreprocessedImage {
   const { size, mean, resample: filter, shortestEdge } = preprocessor;
-  const { canvas, scaled, window, source } = fitSquare(image.width, image.height, size, fit, shortestEdge);
-  const rgb = resample(image, {
-    canvas,
-    // The integer part, as LLaVA's expand2square takes it.
-    fill: [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)],
-    scaled,
-    window: { ...window, width: size, height: size },
+  const fitted = fitSquare(image.width, image.height, size, fit, shortestEdge);
+  // The integer part, as LLaVA's expand2square takes it.
+  const fill: Rgb = [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)];
+  const width = content ? Math.min(size, content.columns * patchSize) : size;
+  const height = content ? Math.min(size, content.rows * patchSize) : size;
+  const shrunk = shrink(fitted, width / size, height / size);
+  const picture = resample(image, {
+    canvas: shrunk.canvas,
+    fill,
+    scaled: shrunk.scaled,
+    window: { ...shrunk.window, width, height },
     filter,
   });
+  const rgb = width === size && height === size ? picture : paste(picture, width, height, size, fill);
   return {
     pixelValues: normalize(rgb, size, preprocessor),
     pixels: cutPatches(rgb, size, patchSize),
-    source: coveredByPatches(source, size, patchSize),
+    source: coveredByPatches(shrunk.source, size, patchSize),
   };
+}
+
+type Rgb = [number, number, number];
+
+/** The fit whose window shows the same picture in a part of the square; the square then reaches beyond the picture. */
+function shrink(fit: SquareFit, horizontal: number, vertical: number): SquareFit {
+  if (horizontal === 1 && vertical === 1) return fit;
+  const { canvas, scaled, window, source } = fit;
+  return {
+    canvas,
+    scaled: {
+      width: Math.max(1, Math.round(scaled.width * horizontal)),
+      height: Math.max(1, Math.round(scaled.height * vertical)),
+    },
+    window: { x: Math.floor(window.x * horizontal), y: Math.floor(window.y * vertical) },
+    source: { ...source, width: source.width / horizontal, height: source.height / vertical },
+  };
+}
+
+/** @param picture [height, width, 3]   @returns [size, size, 3], the picture in the top left corner */
+function paste(picture: Uint8Array, width: number, height: number, size: number, fill: Rgb): Uint8Array {
+  const canvas = new Uint8Array(size * size * 3);
+  for (let i = 0; i < canvas.length; i++) canvas[i] = fill[i % 3];
+  for (let row = 0; row < height; row++) {
+    canvas.set(picture.subarray(row * width * 3, (row + 1) * width * 3), row * size * 3);
+  }
+  return canvas;
 }
 
 /** @param rgb [size, size, 3]   @returns [3, size, size] */
