@@ -42,7 +42,6 @@ export class App implements Actions {
   private readonly inspector: Inspector;
   private readonly parts: Part[];
   private readonly status = h('p', { class: 'say', role: 'status' });
-  private drawing = 0;
   private saving = 0;
   private saying = 0;
 
@@ -215,19 +214,11 @@ export class App implements Actions {
     this.saving = setTimeout(() => this.host.saveState(savedState(this.state)), SAVE_AFTER_MS);
   }
 
+  /** At once, so that a second key press finds what the first one did; parts skip what has not changed. */
   private draw(): void {
-    if (this.drawing !== 0) return;
-    // A hidden page gets no animation frames, but must be ready when it is seen.
-    const soon = document.hidden
-      ? (callback: () => void): number => setTimeout(callback, 0)
-      : requestAnimationFrame;
-    this.drawing = soon(() => {
-      this.drawing = 0;
-      const scene = this.scene();
-      this.inspector.layoutSize = scene.model?.layout(this.state.look);
-      for (const part of this.parts) part.render(scene);
-      document.body.classList.toggle('has-map', scene.model !== undefined || this.state.pictures.length > 0);
-    });
+    const scene = this.scene();
+    this.inspector.layoutSize = scene.model?.layout(this.state.look);
+    for (const part of this.parts) part.render(scene);
   }
 
   private scene(): Scene {

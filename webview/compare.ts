@@ -74,7 +74,7 @@ export class Compare implements Part {
     const others = state.runs.filter(({ number, result }) => number !== run?.number && result !== undefined);
     fill(
       this.element,
-      h('h2', {}, beside ? 'Beside the other answer' : 'Cost'),
+      h('h2', {}, beside ? 'Compared with the other answer' : 'Cost'),
       beside && others.length > 1
         ? dropdown({
             label: 'Compare with',

@@ -44,5 +44,5 @@ export function heatColor(value: number): string {
 
 /** How opaque a heat cell is: the picture shows through where there is little to show. */
 export function heatOpacity(value: number): number {
-  return 0.15 + 0.75 * Math.sqrt(Math.min(1, Math.max(0, value)));
+  return 0.92 * Math.min(1, Math.max(0, value)) ** 0.6;
 }

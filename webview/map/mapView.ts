@@ -193,6 +193,8 @@ export class MapView implements Part {
     if (!move || !this.scene?.model || !this.layout) return false;
     const next = this.neighbour(move[0], move[1]);
     if (next !== undefined) {
+      // The keyboard speaks now; a pointer that happens to rest on the map does not.
+      this.actions.hover(undefined);
       this.actions.look({ token: next });
       this.reveal(next);
     }

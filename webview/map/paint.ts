@@ -27,7 +27,7 @@ export interface Frame {
 }
 
 /** How strongly what is hidden fades into the background; padding fades further, for there is nothing to see in it. */
-const VEIL = { dropped: 0.76, merged: 0.5, unseen: 0.82, heat: 0.66, padding: 0.62 };
+const VEIL = { dropped: 0.76, merged: 0.5, unseen: 0.82, heat: 0.6, padding: 0.62 };
 /** Cells smaller than this (CSS pixels) get no grid lines: they would be all there is to see. */
 const LEAST_GRID_CELL = 9;
 /** Largest mark of a token that carries others, in CSS pixels. */
