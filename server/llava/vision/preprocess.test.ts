@@ -97,3 +97,43 @@ describe('preprocessImage', () => {
     }
   });
 });
+
+describe('content smaller than the square', () => {
+  const config = {
+    size: 48,
+    rescaleFactor: 1 / 255,
+    mean: [0.5, 0.25, 0.75],
+    std: [1, 1, 1],
+    resample: 3,
+  } as const;
+  const image = { width: 96, height: 96, rgb: new Uint8Array(96 * 96 * 3).fill(200) };
+
+  it.each(['pad', 'crop'] as const)(
+    'fills the top left patches and leaves the rest to the fill colour (%s)',
+    (fit) => {
+      const { pixels } = preprocessImage(image, config, fit, 8, { rows: 2, columns: 3 });
+      const patch = (row: number, column: number): number[] => {
+        const start = (row * 6 + column) * 8 * 8 * 3;
+        return [...pixels.data.subarray(start, start + 8 * 8 * 3)];
+      };
+      for (let row = 0; row < 6; row++) {
+        for (let column = 0; column < 6; column++) {
+          const inside = row < 2 && column < 3;
+          const expected = inside ? [200, 200, 200] : [127, 63, 191];
+          expect(patch(row, column)).toEqual(Array.from({ length: 64 }, () => expected).flat());
+        }
+      }
+    },
+  );
+
+  it('tells where a patch then lies in the source', () => {
+    const { source } = preprocessImage(image, config, 'pad', 8, { rows: 2, columns: 3 });
+    // 3 of 6 columns show 96 source pixels, so 6 columns would show 192; 2 of 6 rows, so 288.
+    expect(source).toEqual({ x: 0, y: 0, width: 192, height: 288 });
+  });
+
+  it('changes nothing where the content is the whole square', () => {
+    const whole = preprocessImage(image, config, 'pad', 8, { rows: 6, columns: 6 });
+    expect(whole).toEqual(preprocessImage(image, config, 'pad', 8));
+  });
+});
