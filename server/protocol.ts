@@ -122,6 +122,7 @@ export interface AnswerTokenTrace {
 
 /** Milliseconds by stage of one question. */
 export interface Timings {
+  /** Opening the model (first question) and making the graphs that this shape of question needs for the first time. */
   load: number;
   decode: number;
   preprocess: number;
@@ -188,6 +189,71 @@ export interface ModelSummary {
   parameters: number;
   /** SHA-256 over config and tensor headers + sizes: identifies the model in caches and exports. */
   hash: string;
+}
+
+// ---------------------------------------------------------------------------------------------- attention
+
+/** `system`: text before the first picture; `instruction`: text behind it; `output`: the answer so far. */
+export type TokenType = 'system' | 'image' | 'instruction' | 'output';
+
+/** What one type of token gets. */
+export interface TypeShare {
+  /** Attention mass, 0..1; over all types it sums to 1. */
+  readonly share: number;
+  /** How many tokens of the type there were (a mean, where rows were averaged). */
+  readonly tokens: number;
+  /** Share per token; 0 where there were none. FastV's "attention efficiency". */
+  readonly efficiency: number;
+}
+
+export type TypeShares = Readonly<Record<TokenType, TypeShare>>;
+
+/** How the vision tower spreads its attention over the patches of one image. */
+export interface VisionAttention {
+  /** `class`: what the CLS token looks at, summed over heads. `received`: what a patch gets from all patches (towers without CLS). */
+  kind: 'class' | 'received';
+  /** The encoder layer that makes the features, counted from 1, and how many the tower has. */
+  layer: number;
+  layers: number;
+  /** Share of every patch in raster order [patches]; they sum to 1. */
+  shares: number[];
+  /** The same, highest first. */
+  sorted: number[];
+  /** What the highest 1, 5 and 10 % of the patches hold together. */
+  top: { percent: 1 | 5 | 10; patches: number; share: number }[];
+}
+
+/** The answer's likelihood when no image token is left from decoder layer `layer` on. */
+export interface RemovalPoint {
+  /** 0: the model never saw the image. The number of layers: nothing was removed. */
+  layer: number;
+  /** Of the whole unreduced answer, its end included, in nats. */
+  logLikelihood: number;
+  /** The first token of the answer that the model would now choose otherwise (greedily); absent where the answer stays as it is. */
+  firstChange?: { index: number; id: number; text: string };
+}
+
+/** Attention of one question by type of token, and what the image tokens are worth layer by layer. Everything is measured without reduction. */
+export interface AttentionAnalysis {
+  version: 1;
+  question: string;
+  answer: string;
+  /** The greedy answer, its end included. */
+  answerTokens: { id: number; text: string }[];
+  images: ImageLayout[];
+  /** One per image; none where the features come from before the tower's first layer. */
+  vision: VisionAttention[];
+  /** Where the last position of the prompt looks, mean over heads; index = decoder layer. */
+  layers: TypeShares[];
+  /** Where the position that predicts an answer token looks, mean over heads and layers; index = answer token. */
+  steps: TypeShares[];
+  /** Share of all image tokens [answer tokens][decoder layers]. */
+  imageShares: number[][];
+  /** All image tokens removed from layer K on; index = K, from 0 to the number of layers. */
+  removal: RemovalPoint[];
+  model: ModelSummary;
+  device: string;
+  milliseconds: { answer: number; removal: number };
 }
 
 // ---------------------------------------------------------------------------------------------- requests

@@ -106,20 +106,12 @@ export class Decoding {
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
       throwIfCancelled(signal);
-      const to = boundary?.layer ?? text.numHiddenLayers;
-      const part: DecoderGraph = {
-        from,
-        to,
-        past: false,
-        embed: false,
-        head: boundary ? 'none' : head,
-        attention: this.byHead ? 'heads' : 'mean',
-        ...(boundary && boundary.score !== 'lastQuery' ? { score: boundary.score } : {}),
-      };
+      const part = this.segment(from, boundary, head);
+      const { to } = part;
       const session = await sessions.decoder(part);
       const feeds: Tensors = {
         hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]),
-        ...this.rowInputs(positions),
+        ...rowInputs(text, positions),
       };
       if (boundary?.score === 'textQueries') feeds.textStart = idTensor([instructionStart(labels)]);
       const output = await session.run(feeds);
@@ -141,16 +133,9 @@ export class Decoding {
     const { text, sessions, signal } = this.options;
     throwIfCancelled(signal);
     this.reduceAtStep();
-    const session = await sessions.decoder({
-      from: 0,
-      to: text.numHiddenLayers,
-      past: true,
-      embed: true,
-      head: 'last',
-      attention: this.byHead ? 'heads' : 'mean',
-    });
+    const session = await sessions.decoder(this.stepGraph());
     const position = this.nextPosition++;
-    const feeds: Tensors = { ids: idTensor([token]), ...this.rowInputs([position]) };
+    const feeds: Tensors = { ids: idTensor([token]), ...rowInputs(text, [position]) };
     this.cache.layers.forEach((layer, index) => {
       if (text.slidingWindow !== undefined) layer.hideOutsideWindow(position, text.slidingWindow);
       const shape = [text.numKeyValueHeads, layer.capacity, text.headDim];
@@ -168,14 +153,40 @@ export class Decoding {
     return this.finish(floats(output.logits), attention);
   }
 
-  private rowInputs(positions: readonly number[]): Tensors {
-    const { text } = this.options;
-    const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
-    const shape = [positions.length, text.headDim / 2];
+  /** Makes the sessions that this question needs, so that their making is not counted as computing. */
+  async prepare(): Promise<void> {
+    const { sessions } = this.options;
+    let from = 0;
+    for (const boundary of [...this.boundaries, undefined]) {
+      const part = this.segment(from, boundary, 'last');
+      await sessions.decoder(part);
+      from = part.to;
+    }
+    await sessions.decoder(this.stepGraph());
+  }
+
+  /** The layers from `from` to a boundary, or to the end. */
+  private segment(from: number, boundary: Boundary | undefined, head: 'last' | 'all'): DecoderGraph {
     return {
-      cos: floatTensor(cos, shape),
-      sin: floatTensor(sin, shape),
-      positions: floatTensor(Float32Array.from(positions), [positions.length]),
+      from,
+      to: boundary?.layer ?? this.options.text.numHiddenLayers,
+      past: false,
+      embed: false,
+      head: boundary ? 'none' : head,
+      attention: this.byHead ? 'heads' : 'mean',
+      ...(boundary && boundary.score !== 'lastQuery' ? { score: boundary.score } : {}),
+    };
+  }
+
+  /** All layers, for one token after what is cached. */
+  private stepGraph(): DecoderGraph {
+    return {
+      from: 0,
+      to: this.options.text.numHiddenLayers,
+      past: true,
+      embed: true,
+      head: 'last',
+      attention: this.byHead ? 'heads' : 'mean',
     };
   }
 
@@ -280,6 +291,17 @@ export class Decoding {
   }
 }
 
+/** What a decoder graph wants to know about the places of its rows. */
+export function rowInputs(text: TextConfig, positions: readonly number[]): Tensors {
+  const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
+  const shape = [positions.length, text.headDim / 2];
+  return {
+    cos: floatTensor(cos, shape),
+    sin: floatTensor(sin, shape),
+    positions: floatTensor(Float32Array.from(positions), [positions.length]),
+  };
+}
+
 /** Labels of prompt rows: image tokens are numbered through, text before the first of them is `system`. */
 export function labelRows(kinds: readonly ('text' | 'image')[]): RowLabel[] {
   let image = 0;
@@ -332,7 +354,7 @@ function compactRow(row: Float32Array, capacity: number, used: number, rows: num
   return compacted;
 }
 
-function gatherRows(data: Float32Array, rows: readonly number[], columns: number): Matrix {
+export function gatherRows(data: Float32Array, rows: readonly number[], columns: number): Matrix {
   const gathered = new Float32Array(rows.length * columns);
   rows.forEach((row, target) =>
     gathered.set(data.subarray(row * columns, (row + 1) * columns), target * columns),

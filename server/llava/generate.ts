@@ -4,7 +4,6 @@ import type {
   PixelRect,
   ReductionTrace,
   SamplingOptions,
-  Timings,
   TokenId,
 } from '../protocol';
 import { prefillMacs } from './analysis/flops';
@@ -14,7 +13,8 @@ import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt
 import { InputError, throwIfCancelled } from './errors';
 import { encodeImage, type ImageTokens } from './imageTokens';
 import { formatReduction, parseReduction } from './reduction/parse';
-import type { Matrix, ModelShape } from './reduction/reduction';
+import { requireHeads } from './reduction/heads';
+import type { Matrix, ModelShape, Reduction } from './reduction/reduction';
 import type { GraphSessions } from './runtime/graphSessions';
 import { floats, idTensor } from './runtime/session';
 import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
@@ -51,6 +51,10 @@ export interface AskOptions {
   readonly onLogits?: (logits: Float32Array) => void;
   /** Every attention row of the answer's positions, for analysis. */
   readonly onAttention?: (row: AttentionRow) => void;
+  /** The vision tower's attention over each image's patches [patches], for analysis: of CLS, or received. */
+  readonly onVisionAttention?: (attention: Float32Array) => void;
+  /** The rows that enter the decoder, for analysis. */
+  readonly onPrompt?: (prompt: Prompt) => void;
 }
 
 export interface Progress {
@@ -67,9 +71,7 @@ export interface GenerationContext {
 }
 
 /** Everything of {@link AnswerResult} that the way of one question decides. */
-export type Generation = Omit<AnswerResult, 'model' | 'device' | 'costs'> & {
-  readonly costs: Omit<AnswerResult['costs'], 'timings'> & { readonly timings: Omit<Timings, 'load'> };
-};
+export type Generation = Omit<AnswerResult, 'model' | 'device'>;
 
 /** The way of one question, top to bottom. */
 export async function generate(
@@ -79,11 +81,12 @@ export async function generate(
 ): Promise<Generation> {
   const time = new Stopwatch();
   throwIfCancelled(options.signal);
-  parseReduction(question.reduction ?? 'none'); // A bad spec is reported before any work.
+  const reductions = parseReduction(question.reduction ?? 'none');
+  requireHeads(reductions, undefined);
 
   // bytes -> decode -> fit -> pixels
   options.onProgress?.({ stage: 'image' });
-  const images = await prepareImages(question, context.checkpoint, time, options.signal);
+  const images = await prepareImages(question, context.checkpoint, reductions, time, options.signal);
   return generateFromPixels(context, images, question, options, time);
 }
 
@@ -128,6 +131,7 @@ export async function generateFromPixels(
         signal,
         stages: trace.stages,
         spend: (stage, milliseconds) => time.add(stage, milliseconds),
+        onAttention: options.onVisionAttention,
       }),
     );
   }
@@ -135,6 +139,7 @@ export async function generateFromPixels(
   // text embeddings around the image spans
   const prompt = await assemblePrompt(context, ids, encoded, trace.images);
   trace.decoderTokens = [...prompt.imageTokens];
+  options.onPrompt?.(prompt);
   const imageTokensPerImage = unreducedTokens(checkpoint, trace.images[0]);
   const maxTokens = answerBudget(checkpoint, question.sampling, prompt.labels.length);
 
@@ -154,7 +159,10 @@ export async function generateFromPixels(
     },
     prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS),
   );
+  const beforeLoad = performance.now();
+  await decoding.prepare();
   const beforePrefill = performance.now();
+  time.add('load', beforePrefill - beforeLoad);
   let output = await decoding.prefill(prompt);
   time.add('prefill', performance.now() - beforePrefill);
   const firstToken = time.elapsed();
@@ -196,6 +204,7 @@ export async function generateFromPixels(
         tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
       }),
       timings: {
+        load: time.of('load'),
         decode: time.of('decode'),
         preprocess: time.of('preprocess'),
         vision: time.of('vision'),
@@ -222,10 +231,14 @@ export interface PreparedImage {
 async function prepareImages(
   question: Question,
   checkpoint: Checkpoint,
+  reductions: readonly Reduction[],
   time: Stopwatch,
   signal: AbortSignal | undefined,
 ): Promise<PreparedImage[]> {
   const { vision } = checkpoint.config;
+  const side = patchesPerSide(vision);
+  const shrinking = reductions.find((reduction) => reduction.atPixels);
+  const content = shrinking?.atPixels?.({ grid: { rows: side, columns: side } });
   const fit = question.fit ?? 'pad';
   const prepared: PreparedImage[] = [];
   let firstId = 0;
@@ -234,7 +247,7 @@ async function prepareImages(
     const decoded = await decodeImage(bytes, question.limits, signal);
     const between = performance.now();
     time.add('decode', between - before);
-    const image = preprocessImage(decoded, checkpoint.preprocessor, fit, vision.patchSize);
+    const image = preprocessImage(decoded, checkpoint.preprocessor, fit, vision.patchSize, content);
     time.add('preprocess', performance.now() - between);
     const { width, height } = decoded;
     const layout = layoutSquare(vision, { width, height, fit, source: image.source }, firstId);
@@ -265,7 +278,8 @@ export function layoutSquare(
   };
 }
 
-async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
+/** Embeddings of text tokens [ids, textDim]. */
+export async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
   const columns = context.checkpoint.config.text.hiddenSize;
   if (ids.length === 0) return { data: new Float32Array(0), rows: 0, columns };
   const session = await context.sessions.embedding();

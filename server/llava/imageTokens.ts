@@ -33,7 +33,9 @@ export interface ImageEncodingContext {
   /** Receives the stages in order. */
   readonly stages: TraceStage[];
   /** Adds milliseconds to a timing. */
-  readonly spend: (stage: 'vision' | 'projector' | 'selection', milliseconds: number) => void;
+  readonly spend: (stage: 'load' | 'vision' | 'projector' | 'selection', milliseconds: number) => void;
+  /** Receives the tower's attention over the patches [patches], where it has a layer to take it from. */
+  readonly onAttention?: (attention: Float32Array) => void;
 }
 
 /** What the tower said about one image, patches in raster order. */
@@ -151,8 +153,11 @@ async function runTower(image: PreprocessedImage, context: ImageEncodingContext)
   const hasLayer = Math.max(...featureStates(checkpoint.config)) > 0;
   const wants = (need: 'attention' | 'keys'): boolean =>
     hasLayer && reductions.some((reduction) => reduction.visionNeeds?.[need]);
-  const session = await sessions.vision({ attention: wants('attention'), keys: wants('keys') });
+  const attention = wants('attention') || (hasLayer && context.onAttention !== undefined);
+  const beforeLoad = performance.now();
+  const session = await sessions.vision({ attention, keys: wants('keys') });
   const before = performance.now();
+  context.spend('load', before - beforeLoad);
   const size = vision.imageSize;
   const output = await session.run({ pixels: floatTensor(image.pixelValues, [1, 3, size, size]) });
   context.spend('vision', performance.now() - before);
@@ -167,6 +172,7 @@ async function runTower(image: PreprocessedImage, context: ImageEncodingContext)
     tower.features = firstRowLast(tower.features);
     if (tower.keys) tower.keys = matrix(tower.keys.data.subarray(tower.keys.columns), tower.keys.columns);
   }
+  if (tower.attention) context.onAttention?.(tower.attention);
   return tower;
 }
 
@@ -184,8 +190,10 @@ async function project(
   const embeddings = new Float32Array(tokens.length * textDim);
   let projected: Float32Array = new Float32Array(0);
   if (rows.rows > 0) {
+    const beforeLoad = performance.now();
     const session = await context.sessions.projector();
     const before = performance.now();
+    context.spend('load', before - beforeLoad);
     const output = await session.run({ features: floatTensor(rows.data, [rows.rows, rows.columns]) });
     context.spend('projector', performance.now() - before);
     projected = floats(output.embeddings);

@@ -1,7 +1,8 @@
 import os from 'node:os';
 import path from 'node:path';
 
-import type { AnswerResult, ModelSummary } from '../protocol';
+import type { AnswerResult, AttentionAnalysis, ModelSummary } from '../protocol';
+import { analyzeQuestion, type AnalysisOptions, type AnalysisQuestion } from './analysis/analyzeQuestion';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
 import { ensureFloat32 } from './checkpoint/sidecar';
@@ -67,18 +68,23 @@ export class LlavaModel {
 
   /** Answers one question; further ones wait for their turn. */
   async ask(question: Question, options: AskOptions = {}): Promise<AnswerResult> {
-    const turn = this.queue.then(() => generate(this, question, options));
-    this.queue = turn.catch(() => undefined);
-    const generation = await turn;
+    const generation = await this.takeTurn(() => generate(this, question, options));
     // The load is part of the first question's time and of no other's.
-    const load = this.loadMilliseconds;
+    generation.costs.timings.load += this.loadMilliseconds;
     this.loadMilliseconds = 0;
-    return {
-      ...generation,
-      costs: { ...generation.costs, timings: { load, ...generation.costs.timings } },
-      model: this.summary,
-      device: this.device,
-    };
+    return { ...generation, model: this.summary, device: this.device };
+  }
+
+  /** Measures where the model looks while it answers, and what the image tokens are worth; waits for its turn like a question. */
+  async analyze(question: AnalysisQuestion, options: AnalysisOptions = {}): Promise<AttentionAnalysis> {
+    const analysis = await this.takeTurn(() => analyzeQuestion(this, question, options));
+    return { ...analysis, model: this.summary, device: this.device };
+  }
+
+  private takeTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const turn = this.queue.then(work);
+    this.queue = turn.catch(() => undefined);
+    return turn;
   }
 
   async dispose(): Promise<void> {

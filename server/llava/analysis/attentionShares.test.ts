@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { INSTRUCTION_ROW, OUTPUT_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/keyValueCache';
+import type { TypeShares } from '../../protocol';
 import {
   patchConcentration,
   type PlacedRow,
   sharesByLayer,
   sharesByStep,
   TOKEN_TYPES,
-  type TypeShares,
   typeShares,
 } from './attentionShares';
 
@@ -91,25 +91,30 @@ describe('concentration of the patches', () => {
     const attention = new Float32Array(100).fill(1);
     attention[40] = 50;
     for (const patch of [1, 2, 3, 4]) attention[patch] = 10;
-    const { sorted, top1Percent, top5Percent, top10Percent } = patchConcentration(attention);
+    const { shares, sorted, top } = patchConcentration(attention);
     const all = 50 + 4 * 10 + 95;
+    expect(shares).toEqual(Array.from(attention, (value) => value / all));
     expect(sorted.slice(0, 6)).toEqual([50, 10, 10, 10, 10, 1].map((value) => value / all));
     expect(sorted.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 12);
-    expect(top1Percent).toBeCloseTo(50 / all, 12);
-    expect(top5Percent).toBeCloseTo(90 / all, 12);
-    expect(top10Percent).toBeCloseTo(95 / all, 12);
+    expect(top.map(({ percent, patches }) => [percent, patches])).toEqual([
+      [1, 1],
+      [5, 5],
+      [10, 10],
+    ]);
+    const held = [50, 90, 95].map((value) => value / all);
+    top.forEach(({ share }, index) => expect(share).toBeCloseTo(held[index], 12));
   });
 
   it('is even for even attention, whatever its scale', () => {
     for (const scale of [0.001, 1, 16]) {
-      const { top1Percent, top10Percent } = patchConcentration(new Float32Array(576).fill(scale));
-      expect(top1Percent).toBeCloseTo(6 / 576, 6);
-      expect(top10Percent).toBeCloseTo(58 / 576, 6);
+      const { top } = patchConcentration(new Float32Array(576).fill(scale));
+      for (const { share, patches } of top) expect(share).toBeCloseTo(patches / 576, 6);
+      expect(top.map(({ patches }) => patches)).toEqual([6, 29, 58]);
     }
   });
 
   it('counts at least one patch, and gives no number for nothing', () => {
-    expect(patchConcentration([3]).top1Percent).toBe(1);
+    expect(patchConcentration([3]).top[0]).toEqual({ percent: 1, patches: 1, share: 1 });
     expect(patchConcentration([0, 0]).sorted).toEqual([0, 0]);
   });
 

@@ -1,3 +1,4 @@
+import type { TokenType, TypeShare, TypeShares, VisionAttention } from '../../protocol';
 import { INSTRUCTION_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/keyValueCache';
 
 /**
@@ -5,21 +6,12 @@ import { INSTRUCTION_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/keyValueC
  * decoder layer (FastV) and by generation step (DyRate), and how few patches hold most of the vision tower's attention (VisionZip).
  */
 
-/** `system`: text before the picture; `instruction`: text behind it; `output`: the answer so far. */
-export const TOKEN_TYPES = ['system', 'image', 'instruction', 'output'] as const;
-export type TokenType = (typeof TOKEN_TYPES)[number];
-
-/** What one type of token gets. */
-export interface TypeShare {
-  /** Attention mass, 0..1; over all types it sums to 1. */
-  readonly share: number;
-  /** How many tokens of the type there were (a mean, where rows were averaged). */
-  readonly tokens: number;
-  /** Share per token; 0 where there were none. The paper's "attention efficiency". */
-  readonly efficiency: number;
-}
-
-export type TypeShares = Readonly<Record<TokenType, TypeShare>>;
+export const TOKEN_TYPES = [
+  'system',
+  'image',
+  'instruction',
+  'output',
+] as const satisfies readonly TokenType[];
 
 /** One attention row: where one position looked in one layer, mean over heads. */
 export interface LabelledRow {
@@ -51,33 +43,26 @@ export function sharesByStep(rows: Iterable<PlacedRow>): TypeShares[] {
   return grouped(rows, (row) => row.step);
 }
 
-/** How the vision tower spreads its attention over the patches. */
-export interface PatchConcentration {
-  /** Shares of the patches, highest first; they sum to 1. */
-  readonly sorted: number[];
-  /** Share that the highest 1, 5 and 10 % of the patches hold together. */
-  readonly top1Percent: number;
-  readonly top5Percent: number;
-  readonly top10Percent: number;
-}
+/** Percentages of the patches that {@link patchConcentration} reports on. */
+const TOP_PERCENT = [1, 5, 10] as const;
 
-/** @param attention attention that each patch gets (of CLS, or received); any positive scale. */
-export function patchConcentration(attention: ArrayLike<number>): PatchConcentration {
-  const values = Float64Array.from(attention);
+/**
+ * How few patches hold how much of the attention.
+ *
+ * @param attention attention that each patch gets (of CLS, or received) [patches]; any positive scale.
+ */
+export function patchConcentration(
+  attention: ArrayLike<number>,
+): Pick<VisionAttention, 'shares' | 'sorted' | 'top'> {
+  const values = Array.from(attention);
   const total = values.reduce((sum, value) => sum + value, 0);
-  const sorted = [...values.sort().reverse()].map((value) => (total > 0 ? value / total : 0));
-  return {
-    sorted,
-    top1Percent: topShare(sorted, 0.01),
-    top5Percent: topShare(sorted, 0.05),
-    top10Percent: topShare(sorted, 0.1),
-  };
-}
-
-/** Share of the first `fraction` of the sorted patches; at least one patch. */
-function topShare(sorted: readonly number[], fraction: number): number {
-  const count = Math.max(1, Math.round(fraction * sorted.length));
-  return sorted.slice(0, count).reduce((sum, share) => sum + share, 0);
+  const shares = values.map((value) => (total > 0 ? value / total : 0));
+  const sorted = shares.toSorted((a, b) => b - a);
+  const top = TOP_PERCENT.map((percent) => {
+    const patches = Math.max(1, Math.round((percent / 100) * sorted.length));
+    return { percent, patches, share: sorted.slice(0, patches).reduce((sum, share) => sum + share, 0) };
+  });
+  return { shares, sorted, top };
 }
 
 function grouped(rows: Iterable<PlacedRow>, key: (row: PlacedRow) => number): TypeShares[] {
