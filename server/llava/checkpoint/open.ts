@@ -39,7 +39,7 @@ export async function openCheckpoint(
   const files = await findWeightFiles(folder, signal);
   const shards: Shard[] = [];
   for (const [name, file] of files)
-    shards.push({ name, file, header: await readSafetensorsHeader(file, { signal }) });
+    shards.push({ name, file, header: await readSafetensorsHeader(file, { signal, name }) });
   const tensors = collectTensors(shards);
   // As in transformers: an lm_head that is in the file is used, also where the config says that it is tied.
   const config: LlavaConfig = tensors.has('lm_head.weight')

@@ -66,15 +66,19 @@ const DTYPE_BITS: Readonly<Record<string, number>> = {
  */
 export async function readSafetensorsHeader(
   file: string,
-  options: { signal?: AbortSignal } = {},
+  options: {
+    signal?: AbortSignal;
+    /** What messages call the file; its real name may be a hash (HuggingFace cache). */
+    name?: string;
+  } = {},
 ): Promise<SafetensorsHeader> {
   throwIfCancelled(options.signal);
-  const name = basename(file);
+  const name = options.name ?? basename(file);
   let handle;
   try {
     handle = await open(file, 'r');
   } catch (error) {
-    throw unreadable(file, error);
+    throw unreadable(name, file, error);
   }
   try {
     const stat = await handle.stat();
@@ -261,14 +265,12 @@ function damaged(file: string, fault: string, why: string, cause?: unknown): Mod
   });
 }
 
-function unreadable(file: string, error: unknown): ModelError {
+function unreadable(name: string, file: string, error: unknown): ModelError {
   const code = (error as NodeJS.ErrnoException).code;
   const missing = code === 'ENOENT' || code === 'ENOTDIR';
   return new ModelError({
     code: missing ? 'model.missing-shard' : 'model.unreadable',
-    message: missing
-      ? `The weights file ${basename(file)} is missing.`
-      : `The weights file ${basename(file)} cannot be read.`,
+    message: missing ? `The weights file ${name} is missing.` : `The weights file ${name} cannot be read.`,
     why: missing ? `There is no file ${file}.` : (error as Error).message,
     nextStep: missing ? 'Download the checkpoint completely.' : 'Check the rights of the file and the disk.',
     cause: error,

@@ -101,10 +101,12 @@ describe('preprocessImage', () => {
 describe('content smaller than the square', () => {
   const config = {
     size: 48,
+    shortestEdge: 48,
     rescaleFactor: 1 / 255,
     mean: [0.5, 0.25, 0.75],
     std: [1, 1, 1],
     resample: 3,
+    shortestEdge: undefined,
   } as const;
   const image = { width: 96, height: 96, rgb: new Uint8Array(96 * 96 * 3).fill(200) };
 

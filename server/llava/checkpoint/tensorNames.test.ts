@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { canonicalName } from './tensorNames';
+
+describe('canonicalName', () => {
+  it.each([
+    [
+      'language_model.model.layers.3.self_attn.q_proj.weight',
+      'model.language_model.layers.3.self_attn.q_proj.weight',
+      'model.language_model.layers.3.self_attn.q_proj.weight',
+    ],
+    [
+      'language_model.model.embed_tokens.weight',
+      'model.language_model.embed_tokens.weight',
+      'model.language_model.embed_tokens.weight',
+    ],
+    [
+      'language_model.model.norm.weight',
+      'model.language_model.norm.weight',
+      'model.language_model.norm.weight',
+    ],
+    ['language_model.lm_head.weight', 'lm_head.weight', 'lm_head.weight'],
+    [
+      'vision_tower.vision_model.encoder.layers.0.mlp.fc1.bias',
+      'model.vision_tower.vision_model.encoder.layers.0.mlp.fc1.bias',
+      'model.vision_tower.encoder.layers.0.mlp.fc1.bias',
+    ],
+    [
+      'vision_tower.vision_model.pre_layrnorm.weight',
+      'model.vision_tower.vision_model.pre_layrnorm.weight',
+      'model.vision_tower.pre_layrnorm.weight',
+    ],
+    [
+      'multi_modal_projector.linear_1.weight',
+      'model.multi_modal_projector.linear_1.weight',
+      'model.multi_modal_projector.linear_1.weight',
+    ],
+  ])('maps both older generations of a name to the newest: %s', (hub, inMemory, canonical) => {
+    expect(canonicalName(hub)).toBe(canonical);
+    expect(canonicalName(inMemory)).toBe(canonical);
+    expect(canonicalName(canonical)).toBe(canonical);
+  });
+
+  it('leaves unknown names as they are', () => {
+    for (const name of ['image_newline', 'dyrate.classifier.weight', 'lm_head_2.weight', ''])
+      expect(canonicalName(name)).toBe(name);
+  });
+});
