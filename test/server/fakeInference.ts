@@ -1,0 +1,156 @@
+import { appendFileSync } from 'node:fs';
+import type { Engine } from '../../server/inference/engine';
+import { serveEngine } from '../../server/inference/serve';
+import { watchParent } from '../../server/inference/watchdog';
+import { CancelledError, DeviceError, ModelError } from '../../server/llava/errors';
+import type { AnswerResult } from '../../server/protocol';
+
+/**
+ * The inference program with a scripted engine: everything of the product around it is real. What it does is written in
+ * the question (as JSON, {@link Script}) and, for loading, in the environment variable FAKE_OPEN. It notes what happens,
+ * one line each, in the file FAKE_LOG.
+ */
+export interface Script {
+  /** Milliseconds before the first piece, in small steps between which it can be cancelled. */
+  prefill?: number;
+  /** Milliseconds for which the thread is blocked before the first piece, as a run of onnxruntime blocks it. */
+  blockPrefill?: number;
+  pieces?: string[];
+  /** Milliseconds before every piece. */
+  perPiece?: number;
+  /** Milliseconds for which the thread is blocked before the second piece. */
+  blockDecode?: number;
+  /** The process kills itself there. */
+  crash?: 'prefill' | 'decode';
+  /** It goes on in spite of a cancellation. */
+  deaf?: boolean;
+  fail?: boolean;
+}
+
+export interface OpenScript {
+  milliseconds?: number;
+  block?: number;
+  /** Crash with this signal, for these devices (every device when absent). */
+  crash?: NodeJS.Signals;
+  devices?: string[];
+  fail?: 'device' | 'model';
+}
+
+const note = (line: string): void => {
+  if (process.env.FAKE_LOG) appendFileSync(process.env.FAKE_LOG, `${process.pid} ${line}\n`);
+};
+
+const block = (milliseconds: number): void => {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+};
+
+async function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  for (const end = performance.now() + milliseconds; performance.now() < end;) {
+    if (signal?.aborted) throw new CancelledError(signal.reason);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  if (signal?.aborted) throw new CancelledError(signal.reason);
+}
+
+function die(signal: NodeJS.Signals): never {
+  process.kill(process.pid, signal);
+  block(60_000);
+  throw new Error('unreachable');
+}
+
+const engine: Engine = {
+  async open({ directory, device }, { signal, onProgress }) {
+    note(`open ${device}`);
+    const script = JSON.parse(process.env.FAKE_OPEN ?? '{}') as OpenScript;
+    onProgress({ stage: 'weights', fraction: 0.5 });
+    const concerned = script.devices === undefined || script.devices.includes(device);
+    if (concerned && script.block) block(script.block);
+    if (concerned && script.milliseconds) await pause(script.milliseconds, signal);
+    if (concerned && script.crash) {
+      console.error('the driver said: no');
+      die(script.crash);
+    }
+    if (concerned && script.fail === 'device') {
+      throw new DeviceError({
+        code: 'device.unavailable',
+        message: `No ${device} here.`,
+        nextStep: 'Use the CPU.',
+      });
+    }
+    if (concerned && script.fail === 'model') {
+      throw new ModelError({ code: 'model.broken', message: 'The model is broken.', nextStep: 'Mend it.' });
+    }
+    note(`opened ${device}`);
+    const summary = { name: 'fake', directory, family: 'fake', parameters: 1, hash: 'fake' };
+    return {
+      summary,
+      device: device === 'auto' ? 'cpu' : device,
+      async ask(question, { signal, onToken, onProgress }) {
+        const text = question.question;
+        const script = (text.startsWith('{') ? JSON.parse(text) : { pieces: ['It shows ', text] }) as Script;
+        const cancel = script.deaf ? undefined : signal;
+        note(`ask ${text}`);
+        onProgress({ stage: 'prefill' });
+        if (script.blockPrefill) block(script.blockPrefill);
+        await pause(script.prefill ?? 0, cancel);
+        if (script.crash === 'prefill') die('SIGKILL');
+        if (script.fail) throw new Error('a defect');
+        const pieces = script.pieces ?? ['yes'];
+        for (const [index, piece] of pieces.entries()) {
+          if (index === 1 && script.blockDecode) block(script.blockDecode);
+          await pause(script.perPiece ?? 0, cancel);
+          onToken(piece, index);
+          if (index === 1 && script.crash === 'decode') die('SIGKILL');
+        }
+        note(`answered ${text}`);
+        return answerOf(pieces.join(''), text, question.reduction ?? 'none', question.images.length);
+      },
+    };
+  },
+  export: (order) =>
+    Promise.resolve({
+      name: `fake.${order.format}`,
+      mimeType: 'text/plain',
+      data: Buffer.from(`${order.format} of ${order.result.answer}, ${order.images[0].name}`),
+    }),
+};
+
+function answerOf(answer: string, question: string, reduction: string, images: number): AnswerResult {
+  const timings = {
+    load: 0,
+    decode: 0,
+    preprocess: 0,
+    vision: 0,
+    projector: 0,
+    selection: 0,
+    prefill: 0,
+    generate: 0,
+    firstToken: 0,
+    total: 0,
+  };
+  return {
+    answer,
+    answerTokenIds: [1],
+    promptTokenIds: [1],
+    firstStep: { topTokenIds: [], topLogits: [] },
+    finish: 'stop',
+    costs: {
+      imageTokens: { total: images, atDecoder: images, perStage: [] },
+      cacheBytes: 0,
+      prefillMacs: 0,
+      prefillMacsUnreduced: 0,
+      timings,
+    },
+    trace: { version: 1, images: [], decoderTokens: [], stages: [], answer: [] },
+    model: { name: 'fake', directory: '', family: 'fake', parameters: 1, hash: 'fake' },
+    device: 'cpu',
+    reduction,
+    question,
+  };
+}
+
+if (watchParent(__filename)) {
+  note('start');
+  process.on('exit', () => note('exit'));
+  serveEngine(engine);
+}
