@@ -195,7 +195,7 @@ export async function generateFromPixels(
       cacheBytes,
       prefillMacs: prefillMacs(config, {
         images: inputs.length,
-        projected: prompt.imageTokens.length,
+        projected: encoded.reduce((sum, image) => sum + image.projected, 0),
         tokensPerLayer,
       }),
       prefillMacsUnreduced: prefillMacs(config, {

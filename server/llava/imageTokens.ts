@@ -20,6 +20,8 @@ export interface ImageTokens {
   /** [tokens, textDim] */
   readonly embeddings: Matrix;
   readonly ids: readonly TokenId[];
+  /** How many rows passed the projector. */
+  readonly projected: number;
 }
 
 /** What encoding one image needs besides the image. */
@@ -111,6 +113,7 @@ export async function encodeImage(
   }
 
   let embeddings = await project(tower.features, tokens, context);
+  const projected = tokens.filter((token) => token.kind !== 'context').length;
   for (const reduction of reductions) {
     if (!reduction.atEmbeddings) continue;
     const input: EmbeddingsInput = {
@@ -138,7 +141,7 @@ export async function encodeImage(
     embeddings = combine(embeddings, selection.tokens);
     ids = record.ids;
   }
-  return { embeddings, ids };
+  return { embeddings, ids, projected };
 }
 
 function patchTokens(patches: number, includeClass: boolean): readonly SelectedToken[] {

@@ -101,7 +101,6 @@ describe('preprocessImage', () => {
 describe('content smaller than the square', () => {
   const config = {
     size: 48,
-    shortestEdge: 48,
     rescaleFactor: 1 / 255,
     mean: [0.5, 0.25, 0.75],
     std: [1, 1, 1],
