@@ -20,6 +20,9 @@ import {
 import { trustCommandPart } from './hover';
 import { LANGUAGES } from './languages';
 
+/** Stands for "no token": JSON-RPC would take an absent last argument for a second parameter, null. */
+const NEVER_CANCELLED = new vscode.CancellationTokenSource().token;
+
 /** Receives what a question streams while it runs. */
 export interface AskObserver {
   /** Pieces of the answer, to be appended. */
@@ -119,7 +122,7 @@ export class FoveaLanguageClient {
   async request<Params, Result, Partial>(
     description: RequestDescription<Params, Result, Partial>,
     params: Params,
-    token?: vscode.CancellationToken,
+    token: vscode.CancellationToken = NEVER_CANCELLED,
   ): Promise<Result> {
     await this.start();
     try {

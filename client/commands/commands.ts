@@ -47,7 +47,8 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
         await command(context, argument);
       } catch (error) {
         context.log.error(`${name} failed.`, error);
-        await showError(error);
+        // Not awaited: a command ends with its work, not when a notification is read.
+        void showError(error);
       }
     }),
   );

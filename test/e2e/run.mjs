@@ -1,0 +1,142 @@
+// `npm run test:e2e`: packages the extension, installs it into a real VS Code, and uses it as a person does.
+// Options: --vsix FILE (do not package), --only TEXT (scenarios whose name contains it), --no-api, --keep (leave the temporary folder)
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { chromium } from 'playwright-core';
+import { runApiSuite } from './apiSuite.mjs';
+import { startCodeServer } from './codeServer.mjs';
+import { scenarios } from './scenarios.mjs';
+import { makeWorkspace } from './workspace.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const project = join(here, '..', '..');
+const output = join(here, 'output');
+
+const { values: options } = parseArgs({
+  options: {
+    vsix: { type: 'string' },
+    only: { type: 'string', default: '' },
+    'no-api': { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
+  },
+});
+
+/** A fresh profile, and nothing that a browser does for itself. */
+const CHROMIUM_FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
+
+const root = await mkdtemp(join(tmpdir(), 'fovea-e2e-'));
+const workspace = join(root, 'workspace');
+const results = [];
+let server;
+let browser;
+try {
+  await rm(output, { recursive: true, force: true });
+  await mkdir(output, { recursive: true });
+  await mkdir(workspace);
+  await makeWorkspace(workspace);
+  const vsix = options.vsix ?? packageExtension();
+  server = await startCodeServer({ root, vsix });
+  browser = await chromium.launch({ executablePath: findChromium(), headless: true, args: CHROMIUM_FLAGS });
+
+  if (!options['no-api'])
+    results.push(
+      await step('the API suite in the extension host', () => runApiSuite(browser, server, workspace)),
+    );
+
+  const context = await browser.newContext({
+    viewport: { width: 1400, height: 900 },
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
+  const page = await context.newPage();
+  const tools = {
+    page,
+    url: server.url,
+    workspace,
+    settingsFile: join(server.user, 'User', 'settings.json'),
+    screenshot,
+  };
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    if (name.includes(options.only)) results.push(await step(name, () => scenario(tools), page));
+  }
+
+  async function screenshot(name) {
+    await page.screenshot({ path: join(output, `${name}.png`) });
+  }
+} finally {
+  await browser?.close();
+  await server?.stop();
+  await cp(join(root, 'server.log'), join(output, 'server.log')).catch(() => undefined);
+  await copyLogs();
+  if (options.keep) console.log(`Left for inspection: ${root}`);
+  else await rm(root, { recursive: true, force: true });
+}
+
+const failed = results.filter((passed) => !passed).length;
+console.log(`\n${results.length - failed} of ${results.length} passed. Screenshots: test/e2e/output/`);
+process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
+
+/** Runs one part, says how it went, and leaves a picture of a failure. */
+async function step(name, work, page) {
+  const start = Date.now();
+  try {
+    await work();
+    console.log(`ok      ${name} (${((Date.now() - start) / 1000).toFixed(1)} s)`);
+    return true;
+  } catch (error) {
+    console.log(
+      `FAILED  ${name} (${((Date.now() - start) / 1000).toFixed(1)} s)\n${indent(error.stack ?? String(error))}`,
+    );
+    await page
+      ?.screenshot({ path: join(output, `FAILED ${name.replace(/[^\w -]/g, '')}.png`) })
+      .catch(() => undefined);
+    return false;
+  }
+}
+
+function indent(text) {
+  return text.replace(/^/gm, '        ');
+}
+
+function packageExtension() {
+  const vsix = join(root, 'fovea.vsix');
+  console.log(
+    execFileSync(process.execPath, [join(project, 'scripts', 'package.mjs'), '--out', vsix], {
+      encoding: 'utf8',
+    }).trim(),
+  );
+  return vsix;
+}
+
+/** Debian's, or whatever CHROMIUM names. */
+function findChromium() {
+  const found = [
+    process.env.CHROMIUM,
+    '/usr/bin/chromium',
+    '/usr/bin/chromium-browser',
+    '/usr/bin/google-chrome',
+  ].find((path) => path && existsSync(path));
+  if (!found)
+    throw new Error(
+      'The tests need Chromium: install the package "chromium", or name the program in CHROMIUM.',
+    );
+  return found;
+}
+
+/** The extension's own log, to look into a failure. */
+async function copyLogs() {
+  const logs = join(root, 'user', 'logs');
+  await cp(logs, join(output, 'logs'), { recursive: true }).catch(() => undefined);
+}

@@ -1,0 +1,334 @@
+// What a user does, through the user interface only. Scenarios run in this order in one window, as a session would.
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import {
+  appears,
+  contextMenu,
+  explorerRow,
+  hoverText,
+  openFile,
+  openWorkbench,
+  pickRow,
+  quickInput,
+  quickRows,
+  runCommand,
+  tokenView,
+  until,
+} from './editor.mjs';
+
+/** Milliseconds for a first answer: loading the model included, on a busy machine. */
+const ANSWER = 120_000;
+
+/** What "Explain Image" and hovers ask. */
+const EXPLAIN = 'Explain this image in one or two sentences.';
+
+export const scenarios = {
+  async 'palette: pick an image, ask, and the answer streams into the token view'({
+    page,
+    url,
+    workspace,
+    screenshot,
+  }) {
+    await openWorkbench(page, url, workspace);
+    await runCommand(page, 'Fovea: Ask About Image...');
+    await quickRows(page).filter({ hasText: 'login.png' }).first().waitFor();
+    await page.mouse.move(700, 600);
+    await page.waitForTimeout(700); // thumbnails
+    await screenshot('01 image picker');
+    await pickRow(page, 'login.png');
+    await askInInput(page, 'Is this a light or a dark theme?', () => screenshot('02 question'));
+    const answer = await answerTo(page, 'Is this a light or a dark theme?');
+    await screenshot('03 answered');
+    assert.match(answer, /\p{L}/u);
+  },
+
+  async 'token view: selecting a word of the answer changes the patches'({ page, screenshot }) {
+    const view = tokenView(page);
+    const words = view.getByRole('listbox').getByRole('option');
+    const map = view.getByRole('grid').first();
+    const before = await map.screenshot();
+    await words.first().click();
+    await until(
+      () => words.first().getAttribute('aria-selected'),
+      (value) => value === 'true',
+      'the selected word',
+    );
+    await page.waitForTimeout(300);
+    await screenshot('04 word selected');
+    assert.notDeepEqual(await map.screenshot(), before);
+  },
+
+  async 'token view: the keyboard walks over the patches, and each is explained'({ page, screenshot }) {
+    const view = tokenView(page);
+    await view.getByRole('grid').first().focus();
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowDown');
+    const cell = view.getByRole('grid').first().getByRole('gridcell');
+    const first = await until(() => cell.getAttribute('aria-label'), Boolean, 'a described patch');
+    await page.keyboard.press('ArrowDown');
+    await until(
+      () => cell.getAttribute('aria-label'),
+      (label) => label !== first,
+      'another patch',
+    );
+    await screenshot('05 patch selected');
+  },
+
+  async 'token view: asking again with another method puts the two answers side by side'({
+    page,
+    screenshot,
+  }) {
+    const view = tokenView(page);
+    await chooseMethod(view, page, 'FastV');
+    await screenshot('06 method chosen');
+    await view.getByRole('button', { name: 'Ask', exact: true }).click();
+    await view.getByText(/fastv/i).first().waitFor({ timeout: ANSWER });
+    await view.getByRole('listbox').first().waitFor({ timeout: ANSWER });
+    await screenshot('07 side by side');
+  },
+
+  async 'hover in Markdown: facts and a link, no second picture'({ page, screenshot }) {
+    await openFile(page, 'notes.md');
+    const hover = await hoverText(page, 'images/login.png', /1280\s*×\s*720/u);
+    await screenshot('08 hover in Markdown');
+    assert.match(await hover.innerText(), /Explain this image/);
+  },
+
+  async 'hover in TypeScript: picture, facts, and the link that explains'({ page, screenshot }) {
+    await openFile(page, 'page.ts');
+    const hover = await hoverText(page, './images/settings-dark.png', /900\s*×\s*900/u);
+    await until(
+      () => hover.locator('img').count(),
+      (count) => count > 0,
+      'the picture in the hover',
+    );
+    await page.waitForTimeout(500);
+    await screenshot('09 hover in TypeScript');
+    await hover.getByText('Explain this image').click();
+    const explanation = await answerTo(page, EXPLAIN);
+    await screenshot('10 explained from the hover');
+    await page.mouse.move(20, 700);
+    const again = await hoverText(
+      page,
+      './images/settings-dark.png',
+      new RegExp(escape(explanation.slice(0, 12)), 'u'),
+    );
+    assert.ok(await appears(again, 1000));
+    await screenshot('11 hover with the explanation');
+  },
+
+  async 'hover over hostile text: nothing but our own links can be clicked'({ page, screenshot }) {
+    await openFile(page, 'notes.md');
+    const hover = await hoverText(page, 'images/photo.jpg', /640\s*×\s*480/u);
+    await screenshot('12 hostile alternative text');
+    const links = await hover
+      .locator('a[data-href^="command:"]')
+      .evaluateAll((found) => found.map((link) => link.dataset.href));
+    for (const link of links) assert.match(link, /^command:fovea\.(ask|explain|restartInference)\b/);
+  },
+
+  async 'explorer: the menu of an image file explains it'({ page, screenshot }) {
+    await page.keyboard.press('Escape');
+    const row = await explorerRow(page, 'images', 'photo.jpg');
+    const menu = await contextMenu(page, row);
+    await screenshot('13 explorer menu');
+    await menu.getByText('Explain Image').click();
+    await tokenView(page).getByText('photo.jpg').first().waitFor({ timeout: ANSWER });
+    await answerTo(page, EXPLAIN);
+    await screenshot('14 explained from the explorer');
+  },
+
+  async 'explorer: no entries of ours on a text file'({ page }) {
+    const menu = await contextMenu(page, await explorerRow(page, 'notes.md'));
+    assert.equal(await menu.getByText('Explain Image').count(), 0);
+    await page.keyboard.press('Escape');
+  },
+
+  async 'image tab: the button in the title asks about the open image'({ page, screenshot }) {
+    await (await explorerRow(page, 'images', 'photo.jpg')).dblclick();
+    await page.locator('.tab.active', { hasText: 'photo.jpg' }).waitFor();
+    const button = page.locator('.editor-actions .action-label[aria-label*="Ask About Image"]').first();
+    await button.waitFor();
+    await page.waitForTimeout(500);
+    await screenshot('15 image tab');
+    await button.click();
+    await until(
+      () => title(page),
+      (text) => text.includes('photo.jpg'),
+      'the question about the open image',
+    );
+    await screenshot('16 recent questions');
+    await page.keyboard.press('Escape');
+  },
+
+  async 'editor menu: offered where the document mentions images'({ page, screenshot }) {
+    await openFile(page, 'page.ts');
+    const menu = await contextMenu(page, page.locator('.editor-instance .view-line').first());
+    await menu.getByText('Explain Image').first().waitFor();
+    await screenshot('17 editor menu');
+    await page.keyboard.press('Escape');
+    await openFile(page, 'plain.txt');
+    await page.waitForTimeout(500);
+    const plain = await contextMenu(page, page.locator('.editor-instance .view-line').first());
+    assert.equal(await plain.getByText('Explain Image').count(), 0);
+    await page.keyboard.press('Escape');
+  },
+
+  async 'settings: a change applies without a reload'({ page, settingsFile, screenshot }) {
+    const settings = JSON.parse(await readFile(settingsFile, 'utf8'));
+    await writeFile(
+      settingsFile,
+      JSON.stringify({ ...settings, 'fovea.reduction': 'visionzip:dominant=54,contextual=10' }),
+    );
+    await runCommand(page, 'Fovea: Explain Image');
+    await pickRow(page, 'login.png');
+    const view = tokenView(page);
+    await view
+      .getByText(/VisionZip/)
+      .first()
+      .waitFor({ timeout: ANSWER });
+    await answerTo(page, EXPLAIN);
+    await screenshot('18 setting changed');
+    await runCommand(page, 'Preferences: Open Settings (UI)');
+    await page.locator('.settings-editor .suggest-input-container').first().click();
+    await page.keyboard.type('@ext:fovea.fovea');
+    await page.locator('.setting-item-contents').first().waitFor();
+    await page.waitForTimeout(1500);
+    await screenshot('19 settings editor');
+    await writeFile(settingsFile, JSON.stringify(settings));
+  },
+
+  async 'status: the language status item tells model and device, and offers actions'({ page, screenshot }) {
+    await openFile(page, 'page.ts');
+    await page.locator('[id="status.languageStatus"]').click();
+    await page.locator('.hover-language-status').filter({ hasText: 'Fovea' }).first().waitFor();
+    await screenshot('20 language status');
+    await page.locator('.hover-language-status').filter({ hasText: 'Fovea' }).getByText('Actions').click();
+    await quickRows(page).filter({ hasText: 'Restart Inference' }).waitFor();
+    await screenshot('21 status actions');
+    await page.keyboard.press('Escape');
+  },
+
+  async 'errors: a file that is no image says what happened and what to do'({ page, screenshot }) {
+    await runCommand(page, 'Fovea: Explain Image');
+    await pickRow(page, 'broken.png');
+    const alert = tokenView(page).getByRole('alert').filter({ hasText: /\S/ }).first();
+    await alert.waitFor({ timeout: ANSWER });
+    await screenshot('22 not an image');
+    assert.doesNotMatch(await alert.innerText(), /defect/);
+  },
+
+  async 'SVG and other formats are shown too'({ page, screenshot }) {
+    await runCommand(page, 'Fovea: Explain Image');
+    await pickRow(page, 'vector.svg');
+    await answerTo(page, EXPLAIN);
+    await screenshot('23 vector image');
+  },
+
+  async 'models: the chooser lists the embedded one'({ page, screenshot }) {
+    await runCommand(page, 'Fovea: Choose Model...');
+    await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
+    await screenshot('24 choose model');
+    await page.keyboard.press('Escape');
+  },
+
+  async 'compare: several reductions in one table'({ page, screenshot }) {
+    await runCommand(page, 'Fovea: Compare Reductions...');
+    await pickRow(page, 'login.png');
+    await askInInput(page, 'Is this a light or a dark theme?');
+    await page.locator('.quick-input-widget .quick-input-count').waitFor();
+    await screenshot('25 choose reductions');
+    await page.keyboard.press('Enter');
+    const table = page
+      .frameLocator('iframe.webview.ready')
+      .first()
+      .frameLocator('iframe#active-frame')
+      .locator('table');
+    await table.waitFor({ timeout: ANSWER });
+    await screenshot('26 comparison');
+    assert.ok((await table.locator('tbody tr').count()) >= 2);
+    await runCommand(page, 'View: Close Editor');
+  },
+
+  async 'reload: the token view comes back with its answer, and can be asked again'({ page, screenshot }) {
+    const question = 'Is there a button?';
+    await runCommand(page, 'Fovea: Ask About Image...');
+    await pickRow(page, 'login.png');
+    await askInInput(page, question);
+    const answer = await answerTo(page, question);
+    await page.waitForTimeout(1500); // the window saves its state
+    await page.reload();
+    await page.locator('.monaco-workbench').waitFor();
+    await page.locator('iframe.webview.ready').last().waitFor({ timeout: ANSWER });
+    assert.equal(await answerTo(page, question), answer);
+    await screenshot('27 after a reload');
+    await tokenView(page).getByRole('button', { name: 'Ask', exact: true }).click();
+    await answerTo(page, question);
+    await screenshot('28 asked again after the reload');
+  },
+
+  async 'pasted image: a picture from the clipboard can be asked about'({ page, screenshot }) {
+    await runCommand(page, 'Fovea: Ask About Image in Clipboard');
+    await page.waitForTimeout(1000);
+    await screenshot('29 paste prompt');
+  },
+
+  async 'themes: dark and high contrast'({ page, settingsFile, screenshot }) {
+    const settings = JSON.parse(await readFile(settingsFile, 'utf8'));
+    for (const theme of ['Default Dark Modern', 'Default High Contrast']) {
+      await writeFile(settingsFile, JSON.stringify({ ...settings, 'workbench.colorTheme': theme }));
+      await page.waitForTimeout(2000);
+      await screenshot(`30 ${theme}`);
+    }
+    await writeFile(settingsFile, JSON.stringify(settings));
+  },
+
+  async 'walkthrough: the steps of the first minutes'({ page, screenshot }) {
+    await runCommand(page, 'Welcome: Open Walkthrough...');
+    await pickRow(page, 'Get started with Fovea');
+    await page.locator('.gettingStarted').getByText('Ask about a screenshot').first().waitFor();
+    await page.waitForTimeout(1500);
+    await screenshot('31 walkthrough');
+  },
+};
+
+async function askInInput(page, question, beforeTyping = async () => {}) {
+  await until(
+    () => quickInput(page).getAttribute('placeholder'),
+    (text) => /question/.test(text ?? ''),
+    'the question input',
+  );
+  await page.waitForTimeout(300);
+  await beforeTyping();
+  await quickInput(page).fill(question);
+  await quickRows(page).filter({ hasText: question }).first().waitFor();
+  await page.keyboard.press('Enter');
+}
+
+/** Waits for a finished answer to a question in the token view, and returns it. */
+async function answerTo(page, question) {
+  const answer = tokenView(page)
+    .locator('.answer')
+    .filter({ hasText: question })
+    .getByRole('listbox')
+    .first();
+  await answer.waitFor({ timeout: ANSWER });
+  return (await answer.innerText()).trim();
+}
+
+async function chooseMethod(view, page, name) {
+  const select = view.getByRole('combobox').first();
+  await select.click();
+  await view
+    .getByRole('option', { name: new RegExp(name) })
+    .first()
+    .click();
+}
+
+function title(page) {
+  return page.locator('.quick-input-title').innerText();
+}
+
+function escape(text) {
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}
