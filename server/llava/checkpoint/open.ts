@@ -13,6 +13,9 @@ import { canonicalName } from './tensorNames';
 
 type Fields = Record<string, unknown>;
 
+/** Folder names that tell nothing about the model in them. */
+const GENERIC_FOLDER = /^(model|checkpoint|output)$/i;
+
 /**
  * Opens a HuggingFace checkpoint folder: reads and cross-checks every description in it and the headers of its weights.
  * No tensor data is read beyond the samples for the hash, so this takes milliseconds for a model of any size.
@@ -62,7 +65,7 @@ export async function openCheckpoint(
 
   return {
     directory: folder.path,
-    name: await folder.displayName(),
+    name: folder.displayName(configJson),
     config,
     tensors,
     preprocessor: await readPreprocessor(folder, processor, config, signal),
@@ -108,12 +111,20 @@ class CheckpointFolder {
     return new CheckpointFolder(path, directory, blobs);
   }
 
-  /** The folder's name; for the HuggingFace cache the repository's, since the folder is named by a commit. */
-  async displayName(): Promise<string> {
-    if (this.blobs === undefined) return basename(this.path) || this.given;
-    return basename(dirname(this.blobs))
-      .replace(/^models--/, '')
-      .replace('--', '/');
+  /**
+   * The folder's name; for the HuggingFace cache the repository's, since the folder is named by a commit; for a folder whose
+   * name says nothing ("model") what the config calls itself.
+   */
+  displayName(config: Fields): string {
+    if (this.blobs !== undefined) {
+      return basename(dirname(this.blobs))
+        .replace(/^models--/, '')
+        .replace('--', '/');
+    }
+    const name = basename(this.path) || this.given;
+    const own = config._name_or_path;
+    const says = typeof own === 'string' && /^[\w.-]+(\/[\w.-]+)?$/.test(own);
+    return GENERIC_FOLDER.test(name) && says ? own : name;
   }
 
   async json(name: string, signal: AbortSignal | undefined): Promise<Fields | undefined> {
