@@ -1,4 +1,5 @@
 import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
+import { traceToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
 import { AskForm } from './askForm';
 import { Compare } from './compare';
@@ -140,7 +141,7 @@ export class App implements Actions {
     if (!answer) return;
     const name = exportName(answer.pictures[0]?.name ?? '', 'json');
     if (!this.host.page) return this.host.post({ type: 'export', format: 'json', name, answer });
-    const url = URL.createObjectURL(new Blob([JSON.stringify(answer.result)], { type: 'application/json' }));
+    const url = URL.createObjectURL(new Blob([traceToJson(answer.result)], { type: 'application/json' }));
     download(name, url);
     setTimeout(() => URL.revokeObjectURL(url), SAY_MS);
   }

@@ -74,11 +74,9 @@ export function valueProblem(parameter: ReductionParameter, text: string): strin
     }
     case 'integer':
     case 'number': {
+      const written = parameter.type === 'integer' ? /^-?\d+$/ : /^-?(\d+|\d*\.\d+)$/;
       const amount = Number(value);
-      const fine =
-        amount >= parameter.minimum &&
-        amount <= parameter.maximum &&
-        (parameter.type === 'number' || Number.isInteger(amount));
+      const fine = written.test(value) && amount >= parameter.minimum && amount <= parameter.maximum;
       const kind = parameter.type === 'integer' ? 'A whole number' : 'A number';
       return fine ? undefined : `${kind} from ${parameter.minimum} to ${parameter.maximum}.`;
     }

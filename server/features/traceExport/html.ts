@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AnswerResult, ReductionDescription, TokenViewWarning } from '../../protocol';
+import { sharedResult } from '../../traceView/json';
 import { PAGE_DATA_ID, type StandalonePage } from '../../traceView/page';
 import { escapeMarkup } from '../../traceView/wording';
 
@@ -41,8 +42,7 @@ export function traceToHtml(
       question: answer.question,
       reduction: answer.reduction,
       fit: answer.trace.images[0]?.fit === 'crop' ? 'crop' : 'pad',
-      // Where a model lies on this machine is nobody else's business.
-      result: { ...answer, model: { ...answer.model, directory: '' } },
+      result: sharedResult(answer),
       ...(answer === result && options.warning ? { warning: options.warning } : {}),
     })),
   };

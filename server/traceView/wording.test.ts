@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest';
+import { HOSTILE_TEXTS } from '../../test/hostile/texts';
+import { SYNTHETIC, SYNTHETIC_METHODS } from '../../webview/testing/syntheticResult';
+import { fatesAfter } from './fates';
+import {
+  escapeMarkup,
+  formatBytes,
+  formatMacs,
+  formatMilliseconds,
+  formatScore,
+  formatShare,
+  methodNames,
+  patchPixels,
+  pixelWords,
+  summaryWords,
+  tokenName,
+  visibleText,
+  whyWords,
+} from './wording';
+
+const names = methodNames(SYNTHETIC_METHODS);
+
+describe('numbers for people', () => {
+  it('keep their meaning at every size', () => {
+    expect([999, 1000, 15_123_456, 2.1e12].map(formatBytes)).toEqual([
+      '999 B',
+      '1.0 kB',
+      '15.1 MB',
+      '2.1 TB',
+    ]);
+    expect(formatMacs(1.31e11)).toBe('131 GMAC');
+    expect([0.24, 96, 9_960].map(formatMilliseconds)).toEqual(['0.2 ms', '96 ms', '10.0 s']);
+    expect([0, 0.00042, 0.0123456, 12.3456].map(formatScore)).toEqual(['0', '4.20e-4', '0.0123', '12.3']);
+    expect(formatShare(64, 576)).toBe('11\u00a0%');
+  });
+
+  it('never print NaN', () => {
+    for (const format of [formatBytes, formatMacs, formatMilliseconds, formatScore]) {
+      for (const value of [NaN, Infinity]) expect(format(value)).toBe('–');
+    }
+  });
+});
+
+describe('why a token is where it is', () => {
+  const result = SYNTHETIC.tokens576();
+  const { trace } = result;
+
+  it('names method, place, score and rank', () => {
+    const fates = fatesAfter(trace, 2);
+    const id = trace.stages[1].kept[3];
+    expect(whyWords(result, fates.get(id), id, names)).toMatch(
+      /^Kept by FastV before decoder layer 2: its attention of the last position ranks \d+ of 128\.$/,
+    );
+    const gone = trace.stages[1].dropped[0];
+    expect(whyWords(result, fates.get(gone), gone, names)).toMatch(
+      /^Dropped by FastV before decoder layer 2: .*; 64 went on\.$/,
+    );
+  });
+
+  it('names the patch that another merged into', () => {
+    const fates = fatesAfter(trace, 1);
+    const { id: into, sources } = trace.stages[0].merged[2];
+    const id = sources.at(-1)!;
+    expect(whyWords(result, fates.get(id), id, names)).toContain(
+      `Merged by VisionZip after the vision tower into ${tokenName(trace.images, into)} with weight`,
+    );
+  });
+
+  it('counts rows and columns from one', () => {
+    expect(tokenName(trace.images, 0)).toBe('row 1, column 1');
+    expect(tokenName(trace.images, 25)).toBe('row 2, column 2');
+    const tiled = SYNTHETIC.tokens2880().trace.images;
+    expect(tokenName(tiled, 576 * 4)).toBe('detail tiles, row 25, column 25');
+  });
+
+  it('cuts pixels to the picture', () => {
+    const at = (id: number): string => {
+      const { layout, rect } = patchPixels(trace.images, id)!;
+      return pixelWords(layout, rect);
+    };
+    expect(at(0)).toBe('padding only');
+    expect(at(24 * 5)).toBe('x 0–80, y 0–60');
+  });
+
+  it('tells the whole run', () => {
+    expect(summaryWords(result, names)).toEqual([
+      '128 of 576 image tokens entered the decoder.',
+      'VisionZip, after the vision tower: kept 108, merged 469 into 20.',
+      'FastV, before decoder layer 2: kept 64, dropped 64.',
+    ]);
+    expect(summaryWords(SYNTHETIC.allTokens(), names)).toEqual(['All 576 image tokens entered the decoder.']);
+  });
+});
+
+describe('text of unknown origin', () => {
+  it.each(HOSTILE_TEXTS)('is inert as markup: %j', (text) => {
+    const escaped = escapeMarkup(text);
+    expect(escaped).not.toMatch(/[<>"']/);
+    expect(escaped).not.toMatch(/&(?!amp;|lt;|gt;|quot;|#39;)/);
+    expect(() => encodeURIComponent(escaped)).not.toThrow();
+  });
+
+  it('loses what reorders or hides its surroundings, and nothing else', () => {
+    expect(visibleText('a\u202eb\u0000c')).toBe('a\ufffdb\ufffdc');
+    const fine = 'Zeile 1\n\tשלום, مرحبا 漢字 👩‍👩‍👧 é';
+    expect(visibleText(fine)).toBe(fine);
+  });
+});

@@ -1,0 +1,20 @@
+/** Answers, questions and names as an attacker would write them: in an image, a file name, a model card. */
+export const HOSTILE_TEXTS: readonly string[] = [
+  '<script>globalThis.hacked = true</script>',
+  '</script><script>globalThis.hacked = true</script>',
+  '<!--<script>',
+  ']]><img src=x onerror="globalThis.hacked = true">',
+  '"><svg onload="globalThis.hacked = true">',
+  "'; globalThis.hacked = true; //",
+  '${globalThis.hacked = true}',
+  '[click](command:workbench.action.quit)',
+  '![x](https://example.invalid/pixel.png)',
+  '<iframe src="javascript:globalThis.hacked = true"></iframe>',
+  'invoice\u202egpj.exe',
+  'a\u0000b\u0008c\u001bd',
+  '\u2028globalThis.hacked = true\u2029',
+  '&lt;b&gt; &amp; &#x3c;',
+  '$& $1 $` $$',
+  '\ud800 lone half',
+  'a'.repeat(5000),
+];
