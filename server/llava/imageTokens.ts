@@ -83,6 +83,7 @@ export async function encodeImage(
       classAttention: vision.hasClassToken ? tower.attention : undefined,
       receivedAttention: vision.hasClassToken ? undefined : tower.attention,
       keys: tower.keys,
+      similarity: await similarityFor(reduction, firstRows(tower.features, patches), context),
       pixels,
       questionEmbeddings: context.questionEmbeddings,
       signal,
@@ -121,6 +122,7 @@ export async function encodeImage(
       embeddings,
       raster: Int32Array.from(ids, (id) => (id < layout.firstId + patches ? id - layout.firstId : -1)),
       importance: tower.attention && importanceOf(ids, layout, tower.attention),
+      similarity: await similarityFor(reduction, embeddings, context),
       pixels,
       questionEmbeddings: context.questionEmbeddings,
       signal,
@@ -142,6 +144,20 @@ export async function encodeImage(
     ids = record.ids;
   }
   return { embeddings, ids, projected };
+}
+
+/** Cosine similarity of rows [rows, rows] for a method that reads it; its making is part of the selection. */
+async function similarityFor(
+  reduction: Reduction,
+  rows: Matrix,
+  context: ImageEncodingContext,
+): Promise<Matrix | undefined> {
+  if (!reduction.wantsSimilarity) return undefined;
+  const session = await context.sessions.similarity();
+  const before = performance.now();
+  const output = await session.run({ rows: floatTensor(rows.data, [rows.rows, rows.columns]) });
+  context.spend('selection', performance.now() - before);
+  return matrix(floats(output.similarity), rows.rows);
 }
 
 function patchTokens(patches: number, includeClass: boolean): readonly SelectedToken[] {

@@ -3,6 +3,7 @@ import type { LlavaConfig } from '../checkpoint/config';
 import { emitDecoder, emitEmbedding, type DecoderGraph } from '../graph/decoder';
 import type { OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
+import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
 import { type Device, Session } from './session';
 
@@ -31,6 +32,10 @@ export class GraphSessions {
 
   embedding(): Promise<Session> {
     return this.get('embedding', () => emitEmbedding(this.config.text, this.tensors));
+  }
+
+  similarity(): Promise<Session> {
+    return this.get('similarity', emitSimilarity);
   }
 
   decoder(part: DecoderGraph): Promise<Session> {
