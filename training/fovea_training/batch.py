@@ -19,7 +19,7 @@ from .tokenizer import BEGIN, PADDING, encode
 PATCHES = GRID * GRID
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 DEVIATION = torch.tensor([0.26862954, 0.26130258, 0.27577711])
-PATCH_LABELS = ("role", "colour", "instance", "line", "index", "previous", "following", "characters")
+PATCH_LABELS = ("role", "colour", "instance", "line", "index", "theme", "previous", "following", "characters")
 NO_PLACE = -1
 
 BEFORE_IMAGE = [BEGIN, *encode("USER: ")]
@@ -58,7 +58,7 @@ class Batch:
 
 def normalise(frames: np.ndarray) -> torch.Tensor:
     """uint8 [B, 192, 192, 3] to CLIP's float [B, 3, 192, 192]."""
-    return ((torch.from_numpy(frames).float() / 255 - MEAN) / DEVIATION).permute(0, 3, 1, 2).contiguous()
+    return ((torch.from_numpy(np.array(frames)).float() / 255 - MEAN) / DEVIATION).permute(0, 3, 1, 2).contiguous()
 
 
 def disturb(pixels: torch.Tensor) -> torch.Tensor:
@@ -141,6 +141,7 @@ class BatchSource:
             for question in questions:
                 asking, asked_places = question.question_tokens()
                 answer, answer_places = question.answer_tokens()
+                answer_places[0] = answer_places[0] or question.evidence
                 end = start + len(asking) + len(answer)
                 if end > shape[1]:
                     continue

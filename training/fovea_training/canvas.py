@@ -80,6 +80,11 @@ class Font:
         return sum(table[character] for character in text)
 
 
+def place_of(x: float, y: float) -> tuple[int, int]:
+    """The patch at a point of the frame, and slot 0."""
+    return int(y // PATCH) * GRID + int(x // PATCH), 0
+
+
 @dataclasses.dataclass
 class Run:
     """One piece of text on the screen, and the patch and slot that hold each of its characters."""
@@ -110,6 +115,7 @@ class Canvas:
         self.instance = np.zeros((GRID, GRID), np.uint8)
         self.line = np.zeros((GRID, GRID), np.uint8)
         self.index = np.zeros((GRID, GRID), np.uint8)
+        self.theme = np.zeros((GRID, GRID), np.uint8)
         self.previous = np.zeros((GRID, GRID), np.uint8)
         self.following = np.zeros((GRID, GRID), np.uint8)
         self.characters = np.zeros((GRID, GRID, SLOTS), np.uint8)
@@ -207,6 +213,10 @@ class Canvas:
                 if place is not None:
                     self.line[place[0] // GRID, place[0] % GRID] = min(number + 1, MOST_LINES)
         return ordered
+
+    def set_theme(self, dark: bool) -> None:
+        """1 = part of a light window, 2 = of a dark one."""
+        self.theme[self.role > ROLE_ID["pad"]] = 1 + dark
 
     def frame(self) -> np.ndarray:
         """What the model sees. uint8 [192, 192, 3]"""

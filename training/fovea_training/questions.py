@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from .canvas import FRAME, Run
+from .canvas import FRAME, Run, place_of
 from .screen import Screen
 from .tokenizer import END, encode
 from .words import BUTTONS, WordSource
@@ -38,6 +38,8 @@ class Question:
     answer_parts: tuple[str | Piece, ...]
     about: Run | None = None
     """The run that the question quotes, if it is on the screen."""
+    evidence: tuple[int, int] | None = None
+    """Place of the patch that shows the answer, where the answer is not text of the screen (a colour, a state, a position)."""
 
     @property
     def answer(self) -> str:
@@ -111,9 +113,9 @@ class Questioner:
         self._whole()
         return self.questions
 
-    def _add(self, type_: str, wordings: str | list[str], *parts: str | Piece, about: Run | None = None) -> None:
+    def _add(self, type_: str, wordings: str | list[str], *parts: str | Piece, about: Run | None = None, evidence: tuple[int, int] | None = None) -> None:
         text = wordings if isinstance(wordings, str) else self.rng.choice(wordings)
-        self.questions.append(Question(type_, text, parts, about))
+        self.questions.append(Question(type_, text, parts, about, evidence))
 
     def _absent(self, taken: list[str], known: list[str]) -> str:
         while True:
@@ -132,17 +134,17 @@ class Questioner:
         kind = ["What kind of dialog is this?", "What type of dialog is this?", "Which kind of message is shown?"]
         if screen.message and screen.dialog_kind:
             self._add("message", message, Piece(screen.message))
-            self._add("dialog_kind", kind, screen.dialog_kind)
+            self._add("dialog_kind", kind, screen.dialog_kind, evidence=screen.icon_place)
         elif chance() < 0.12:
             self._add("not_there", message, NOT_SEEN)
-        if screen.title_colour:
-            self._add("title_colour", ["What colour is the title bar?", "What color is the title bar?"], screen.title_colour)
+        if screen.title and screen.title_colour:
+            self._add("title_colour", ["What colour is the title bar?", "What color is the title bar?"], screen.title_colour, evidence=screen.title.places[0])
         percent = ["What percentage is shown?", "What percentage does the progress bar show?", "What is the progress?"]
         if screen.percent and screen.progress_centre:
             self._add("percent", percent, Piece(screen.percent))
-            self._add("where", "Where is the progress bar?", region(screen.progress_centre))
+            self._add("where", "Where is the progress bar?", region(screen.progress_centre), evidence=place_of(*screen.progress_centre))
             if screen.progress_colour:
-                self._add("progress_colour", ["What colour is the progress bar?", "What color is the progress bar?"], screen.progress_colour)
+                self._add("progress_colour", ["What colour is the progress bar?", "What color is the progress bar?"], screen.progress_colour, evidence=screen.progress_place)
         elif chance() < 0.12:
             self._add("not_there", percent, NOT_SEEN)
 
@@ -156,12 +158,12 @@ class Questioner:
             highlighted = ["Which button is highlighted?", "Which button is the default?", "What is the primary button?"]
             if chosen:
                 self._add("highlighted", highlighted, Piece(chosen[0].run))
-                self._add("button_colour", ["What colour is the highlighted button?", "What color is the default button?"], chosen[0].colour)
+                self._add("button_colour", ["What colour is the highlighted button?", "What color is the default button?"], chosen[0].colour, evidence=chosen[0].run.places[0])
             else:
                 self._add("highlighted", highlighted, "none")
             button = rng.choice(buttons)
-            self._add("where", f"Where is the '{button.run.text}' button?", region(button.centre), about=button.run)
-            self._add("exists", [f"Is there a '{button.run.text}' button?", f"Does it have a '{button.run.text}' button?"], "yes", about=button.run)
+            self._add("where", f"Where is the '{button.run.text}' button?", region(button.centre), about=button.run, evidence=button.run.places[0])
+            self._add("exists", [f"Is there a '{button.run.text}' button?", f"Does it have a '{button.run.text}' button?"], "yes", about=button.run, evidence=button.run.places[0])
         if buttons or rng.random() < 0.2:
             self._add("count_buttons", ["How many buttons are there?", "How many buttons are shown?"], str(len(buttons)))
             absent = self._absent(texts, BUTTONS)
@@ -176,7 +178,7 @@ class Questioner:
         boxes = screen.boxes
         for box in rng.sample(boxes, min(2, len(boxes))):
             text = box.run.text
-            self._add("ticked", [f"Is '{text}' ticked?", f"Is '{text}' checked?", f"Is the '{text}' box ticked?"], "yes" if box.ticked else "no", about=box.run)
+            self._add("ticked", [f"Is '{text}' ticked?", f"Is '{text}' checked?", f"Is the '{text}' box ticked?"], "yes" if box.ticked else "no", about=box.run, evidence=box.run.places[0])
         if boxes:
             absent = self._absent([box.run.text for box in boxes], [])
             if rng.random() < 0.3:
@@ -216,7 +218,7 @@ class Questioner:
             name = bar.label.text
             if bar.value:
                 self._add("bar_value", [f"What is the value of the '{name}' bar?", f"What value has the '{name}' bar?"], Piece(bar.value), about=bar.label)
-            self._add("bar_colour", [f"What colour is the '{name}' bar?", f"What color is the '{name}' bar?"], bar.colour, about=bar.label)
+            self._add("bar_colour", [f"What colour is the '{name}' bar?", f"What color is the '{name}' bar?"], bar.colour, about=bar.label, evidence=bar.place)
 
     def _terminal(self) -> None:
         lines = self.screen.terminal

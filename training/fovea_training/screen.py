@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 
-from .canvas import BOLD, COLOUR_NAMES, COLOURS, FRAME, MONO, PATCH, SANS, Canvas, Font, Run
+from .canvas import BOLD, COLOUR_NAMES, COLOURS, FRAME, MONO, PATCH, SANS, Canvas, Font, Run, place_of
 from .tokenizer import TEMPLATE_WORDS
 from .words import BUTTONS, COMMANDS, FIELDS, SUFFIXES, WordSource
 
@@ -49,6 +49,7 @@ class Bar:
     value: Run | None
     height: int
     colour: str
+    place: tuple[int, int]
 
 
 @dataclasses.dataclass
@@ -61,12 +62,14 @@ class Screen:
     title: Run | None = None
     title_colour: str | None = None
     dialog_kind: str | None = None
+    icon_place: tuple[int, int] | None = None
     message: Run | None = None
     buttons: list[Button] = dataclasses.field(default_factory=list)
     boxes: list[Box] = dataclasses.field(default_factory=list)
     fields: list[tuple[Run, Run]] = dataclasses.field(default_factory=list)
     percent: Run | None = None
     progress_colour: str | None = None
+    progress_place: tuple[int, int] | None = None
     progress_centre: tuple[float, float] | None = None
     bars: list[Bar] = dataclasses.field(default_factory=list)
     terminal: dict[str, Run] = dataclasses.field(default_factory=dict)
@@ -119,6 +122,7 @@ class ScreenMaker:
         for block in blocks:
             getattr(self, "_draw_" + block)()
             self.y += BLOCK_HEIGHT[block] + PATCH * rng.randint(0, self.gap)
+        self.canvas.set_theme(self.dark)
         self.screen.reading_order = self.canvas.number_lines()
         return self.screen
 
@@ -258,6 +262,7 @@ class ScreenMaker:
         text = self.words.phrase(2, 4, 22) + ("?" if kind == "question" else rng.choice(["", ".", "!"]))
         text = self._fit(text, self.font, self.right - x - radius - 12)
         self.screen.dialog_kind = kind
+        self.screen.icon_place = place_of(x, y)
         self.screen.message = canvas.text(x + radius + 7, self._line(1), text, self.font, self.ink, "text_message")
 
     def _icon(self, kind: str, x: float, y: float, radius: float) -> None:
@@ -309,6 +314,7 @@ class ScreenMaker:
             canvas.rectangle((left, y - half, end, y + half), fill=near(rng, COLOURS[name]))
             canvas.mark((left, y - half, end, y + half), "progress_full", colour=name)
             self.screen.progress_colour = name
+            self.screen.progress_place = place_of(left + 2, y)
         self.screen.percent = canvas.text(right + 5, y, f"{percent}%", self.font, self.ink, "text_percent")
         self.screen.progress_centre = ((left + right) / 2, y)
 
@@ -376,7 +382,7 @@ class ScreenMaker:
             if shows_values:
                 row = int((top - 7) // PATCH) * PATCH + PATCH / 2
                 value = canvas.text(left + width / 2, row, str(height), small, self.ink, "text_bar_value", number, "middle")
-            self.screen.bars.append(Bar(label, value, height, colour))
+            self.screen.bars.append(Bar(label, value, height, colour, place_of(left + width / 2, base - 4)))
         canvas.stroke((self.left + self.padding, base, self.right - self.padding, base), self.ink)
         ordered = sorted(self.screen.bars, key=lambda bar: bar.height)
         canvas.relabel(ordered[-1].label, "text_bar_tallest")

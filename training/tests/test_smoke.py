@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from fovea_training import decoder, export, heldout, joint, tower
+from fovea_training import decoder, export, heldout, joint, reduction_heads, tower
 from fovea_training.evaluate import evaluate, table
 from fovea_training.modules import Size
 
@@ -28,3 +28,7 @@ def test_from_nothing_to_an_evaluated_checkpoint(tmp_path):
     result = evaluate(model, tmp_path / "heldout")
     assert result["all"]["n"] == 16
     assert "95 % interval" in table(result)
+    reduction_heads.train_dyrate(model, runs, "gumbel", 0.1, 0.02, images=1)
+    reduction_heads.train_dyrate(model, runs, "expectation", 0.1, 0.02, images=1)
+    reduction_heads.train_llama_vid(model, runs, 4, 0.02, images=1)
+    assert {path.name for path in (model / "heads").iterdir()} >= {"dyrate-gumbel-0.1.json", "llama-vid-4.safetensors"}
