@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { AnswerResult } from '../server/protocol';
-import { comparisonMarkdown, escapeMarkdown } from './comparison';
+import type { AnswerResult, ErrorData } from '../server/protocol';
+import { comparisonMarkdown, escapeMarkdown, type ComparedRun } from './comparison';
 
 /** Reads numeric character references back, as a Markdown renderer does. */
 function rendered(markdown: string): string {
@@ -62,15 +62,17 @@ describe('escaped text', () => {
 });
 
 describe('a comparison', () => {
+  const run = (answered: AnswerResult): ComparedRun => ({
+    reduction: answered.reduction,
+    outcome: { result: answered },
+  });
+
   it('has one table row per run with its costs', () => {
-    const markdown = comparisonMarkdown('login.png', 'What is this?', [
-      result({
-        reduction: 'none',
-        costs: { ...result({}).costs, imageTokens: { total: 576, atDecoder: 576, perStage: [] } },
-      }),
-      result({}),
-    ]);
-    const rows = markdown.split('\n').filter((line) => line.startsWith('|'));
+    const imageTokens = { total: 576, atDecoder: 576, perStage: [] };
+    const all = result({ reduction: 'none', costs: { ...result({}).costs, imageTokens } });
+    const rows = comparisonMarkdown('login.png', 'What is this?', [run(all), run(result({}))])
+      .split('\n')
+      .filter((line) => line.startsWith('|'));
     expect(rows).toHaveLength(4);
     expect(rendered(rows[2])).toBe(
       '| none | A login form. | 576 | 18 ms | 40 ms | 1.50 MB | 1.00 GMAC (25 %) |',
@@ -78,8 +80,19 @@ describe('a comparison', () => {
     expect(rendered(rows[3])).toContain('| fastv:layer=2,keep=0.5 | A login form. | 576 → 288 |');
   });
 
+  it('says why a method could not run, in a row as wide as the others', () => {
+    const error: ErrorData = { code: 'x', kind: 'model', message: 'No heads.', nextStep: 'Use | another.' };
+    const markdown = comparisonMarkdown('a', 'b', [
+      { reduction: 'dyrate', outcome: { error } },
+      run(result({})),
+    ]);
+    const [, , refused, answered] = markdown.split('\n').filter((line) => line.startsWith('|'));
+    expect(rendered(refused)).toContain('| dyrate | *No heads. Use | another.* |');
+    expect(refused.split('|')).toHaveLength(answered.split('|').length);
+  });
+
   it.each(HOSTILE)('keeps its columns when the answer is %j', (answer) => {
-    const markdown = comparisonMarkdown(answer, answer, [result({ answer })]);
+    const markdown = comparisonMarkdown(answer, answer, [run(result({ answer }))]);
     const row = markdown.split('\n').find((line) => line.includes('GMAC ('));
     expect(row?.split('|')).toHaveLength(9);
   });

@@ -1,5 +1,5 @@
 /** The table of "Compare Reductions...", as Markdown. Pure, so that its escaping can be tested. */
-import type { AnswerResult } from '../server/protocol';
+import type { AnswerResult, ErrorData } from '../server/protocol';
 
 /** Everything that Markdown or HTML could read as more than text. */
 const MARKUP = /[\\`*_{}[\]()<>#+\-.!|~&:@/]/g;
@@ -9,15 +9,43 @@ export function escapeMarkdown(text: string): string {
   return text.replace(/\s+/g, ' ').replace(MARKUP, (character) => `&#${character.charCodeAt(0)};`);
 }
 
-/** One row per run, in the order in which they ran; times of cached answers are those of the run that made them. */
+/** One question under one reduction. */
+export interface ComparedRun {
+  /** As it was asked for; the canonical spec is in the result. */
+  reduction: string;
+  outcome: { result: AnswerResult } | { error: ErrorData };
+}
+
+/** One row per run, in the order in which they ran; one that failed says why. */
 export function comparisonMarkdown(
   imageName: string,
   question: string,
-  results: readonly AnswerResult[],
+  runs: readonly ComparedRun[],
 ): string {
   const heading = ['Reduction', 'Answer', 'Image tokens', 'First token', 'Total', 'Cache', 'Prefill'];
   const alignment = ['---', '---', '---:', '---:', '---:', '---:', '---:'];
-  const rows = results.map(({ reduction, answer, costs }) => [
+  const rows = runs.map(({ reduction, outcome }) =>
+    'result' in outcome
+      ? answeredRow(outcome.result)
+      : [escapeMarkdown(reduction), reason(outcome.error), ...BLANK],
+  );
+  const table = [heading, alignment, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
+  const answered = runs.flatMap(({ outcome }) => ('result' in outcome ? [outcome.result] : []))[0];
+  const where = answered
+    ? `${escapeMarkdown(answered.model.name)} on ${escapeMarkdown(answered.device)}`
+    : '';
+  return `# ${escapeMarkdown(imageName)}\n\n${escapeMarkdown(question)}\n\n${table}\n\n${where}\n`;
+}
+
+/** The five columns of costs, of a run that has none. */
+const BLANK = Array.from({ length: 5 }, () => '');
+
+function reason({ message, nextStep }: ErrorData): string {
+  return `*${escapeMarkdown(`${message} ${nextStep}`)}*`;
+}
+
+function answeredRow({ reduction, answer, costs }: AnswerResult): string[] {
+  return [
     escapeMarkdown(reduction),
     escapeMarkdown(answer),
     tokens(costs.imageTokens),
@@ -25,12 +53,7 @@ export function comparisonMarkdown(
     `${Math.round(costs.timings.total)} ms`,
     `${(costs.cacheBytes / 1e6).toFixed(2)} MB`,
     `${(costs.prefillMacs / 1e9).toFixed(2)} GMAC (${Math.round((100 * costs.prefillMacs) / costs.prefillMacsUnreduced)} %)`,
-  ]);
-  const table = [heading, alignment, ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
-  const model = results[0]
-    ? `${escapeMarkdown(results[0].model.name)} on ${escapeMarkdown(results[0].device)}`
-    : '';
-  return `# ${escapeMarkdown(imageName)}\n\n${escapeMarkdown(question)}\n\n${table}\n\n${model}\n`;
+  ];
 }
 
 /** All, at the decoder's entry, and after the last stage, where these differ: `576 → 288 → 64`. */

@@ -1,3 +1,5 @@
+import type * as vscode from 'vscode';
+
 /** Extensions of image files that can be asked about, as the manifest's menus know them. */
 export const IMAGE_EXTENSIONS = ['png', 'jpg', 'jpeg', 'webp', 'gif', 'avif', 'tif', 'tiff', 'svg'] as const;
 
@@ -7,4 +9,9 @@ export function hasImageExtension(path: string): boolean {
   return (
     path.lastIndexOf('.') > path.lastIndexOf('/') && IMAGE_EXTENSIONS.some((known) => known === extension)
   );
+}
+
+/** True for a file on disk whose name is that of an image. */
+export function isImage(uri: vscode.Uri): boolean {
+  return uri.scheme === 'file' && hasImageExtension(uri.path);
 }

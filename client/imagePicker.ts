@@ -1,8 +1,7 @@
 /** Quick picks of images, with the images themselves as thumbnails. */
 import * as vscode from 'vscode';
 import type { ImageReference } from '../server/protocol';
-import { IMAGE_EXTENSIONS } from './imageFiles';
-import { isImage } from './images';
+import { IMAGE_EXTENSIONS, isImage } from './imageFiles';
 import type { Memory } from './memory';
 
 /** More would make the list slow and of no use; the user types to filter, or browses. */

@@ -8,8 +8,8 @@ import {
   type ImageSource,
 } from '../server/protocol';
 import { FoveaRequestError, type FoveaLanguageClient } from './languageClient';
-import { hasImageExtension } from './imageFiles';
-import { pickImage, pickReference, type ImageChoice } from './imagePicker';
+import { isImage } from './imageFiles';
+import { pickImage, pickReference } from './imagePicker';
 import type { Memory } from './memory';
 
 /** An image to ask about, and what to call it. */
@@ -39,7 +39,13 @@ export async function imageForCommand(
     if (mentioned === 'cancelled') return undefined;
     if (mentioned) return mentioned;
   }
-  return named(await pickImage(memory));
+  return pickedImage(memory);
+}
+
+/** Lets the user pick an image, whatever is open. */
+export async function pickedImage(memory: Memory): Promise<NamedImage | undefined> {
+  const choice = await pickImage(memory);
+  return choice && namedFile(choice.uri, choice.browsed);
 }
 
 /** The image of the tab in front: VS Code's image preview, or any other editor of an image file. */
@@ -47,11 +53,6 @@ export function openImage(): vscode.Uri | undefined {
   const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
   const isFileTab = input instanceof vscode.TabInputCustom || input instanceof vscode.TabInputText;
   return isFileTab && isImage(input.uri) ? input.uri : undefined;
-}
-
-/** True for a file on disk whose name is that of an image. */
-export function isImage(uri: vscode.Uri): boolean {
-  return uri.scheme === 'file' && hasImageExtension(uri.path);
 }
 
 /** What people call an image. */
@@ -91,10 +92,6 @@ async function mentionedImage(
 function namedReference({ target }: ImageReference): NamedImage | undefined {
   if (target.kind !== 'file' && target.kind !== 'data') return undefined;
   return { source: { uri: target.uri }, name: nameOf({ uri: target.uri }) };
-}
-
-function named(choice: ImageChoice | undefined): NamedImage | undefined {
-  return choice && namedFile(choice.uri, choice.browsed);
 }
 
 /** @param pointedAt the user named this very file, so that it may lie outside the workspace */

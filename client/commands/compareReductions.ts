@@ -1,11 +1,14 @@
 import * as vscode from 'vscode';
-import { ReductionsRequest, type AnswerResult } from '../../server/protocol';
-import { comparisonMarkdown } from '../comparison';
+import { ReductionsRequest } from '../../server/protocol';
+import { comparisonMarkdown, type ComparedRun } from '../comparison';
 import { reductionSetting } from '../configuration';
 import { imageForCommand } from '../images';
 import { inputQuestion } from '../questionInput';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { CommandContext } from './commands';
+
+/** Chosen from the start: one method that acts inside the decoder and one that acts before it. */
+const PICKED: readonly string[] = ['fastv', 'visionzip'];
 
 interface SpecItem extends vscode.QuickPickItem {
   spec: string;
@@ -22,15 +25,15 @@ export async function compareReductions(context: CommandContext, argument: unkno
   if (!specs) return;
 
   const images = [image];
-  const results: AnswerResult[] = [];
+  const runs: ComparedRun[] = [];
   for (const reduction of specs) {
-    const answer = await tokenView.ask({ images, question, reduction });
-    if (!answer) return; // cancelled or failed: the token view says so
-    results.push(answer.result);
+    const outcome = await tokenView.ask({ images, question, reduction, fresh: true });
+    if ('error' in outcome && outcome.error.kind === 'cancelled') return;
+    runs.push({ reduction, outcome });
   }
   await comparisons.show(
     vscode.l10n.t('Reductions on {0}', image.name),
-    comparisonMarkdown(image.name, question, results),
+    comparisonMarkdown(image.name, question, runs),
   );
 }
 
@@ -44,7 +47,7 @@ async function pickReductions(client: FoveaLanguageClient): Promise<string[] | u
       description: id,
       detail: summary,
       spec: id,
-      picked: !control,
+      picked: PICKED.includes(id),
     })),
   ];
   if (items.every(({ spec }) => spec !== setting)) {

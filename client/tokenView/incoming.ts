@@ -1,7 +1,8 @@
 /** Images that come out of the token view: pasted or dropped there. What a page sends is untrusted. */
 import * as vscode from 'vscode';
 import type { FromTokenView } from '../../server/protocol';
-import { isImage, nameOf, type NamedImage } from '../images';
+import { isImage } from '../imageFiles';
+import { nameOf, type NamedImage } from '../images';
 
 /** A pasted picture, with the base64 of its data URI as it is; the server checks and decodes it. */
 export function imageFromView({ name, dataUrl }: FromTokenView & { type: 'image' }): NamedImage {

@@ -44,8 +44,12 @@ export class TokenViewPanel {
     });
   }
 
+  /** Brings the view to the front, but never over the editor that the user is in: then it moves beside it. */
   reveal(preserveFocus: boolean): void {
-    if (!this.panel.visible || !preserveFocus) this.panel.reveal(this.panel.viewColumn, preserveFocus);
+    if (this.panel.visible && preserveFocus) return;
+    const covers =
+      !this.panel.visible && vscode.window.activeTextEditor?.viewColumn === this.panel.viewColumn;
+    this.panel.reveal(covers ? vscode.ViewColumn.Beside : this.panel.viewColumn, preserveFocus);
   }
 
   set title(title: string) {

@@ -6,7 +6,9 @@ import * as vscode from 'vscode';
 import {
   EXPLAIN_QUESTION,
   ReductionsRequest,
+  type AnswerResult,
   type AskRequest,
+  type ErrorData,
   type FromTokenView,
   type ReductionDescription,
   type TokenViewPicture,
@@ -15,7 +17,7 @@ import {
 } from '../../server/protocol';
 import { fitSetting, reductionSetting } from '../configuration';
 import { actionFor, runAction, toErrorData } from '../errors';
-import type { NamedImage } from '../images';
+import { pickedImage, type NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
 import { saveExport } from './saveExport';
@@ -31,7 +33,12 @@ export interface Question {
   question?: string;
   reduction?: string;
   fit?: 'pad' | 'crop';
+  /** Runs the model even where the answer is stored. */
+  fresh?: boolean;
 }
+
+/** How a question ended. The view has shown it already. */
+export type Outcome = { result: AnswerResult } | { error: ErrorData };
 
 /** One run, with all that a page needs to catch up. */
 interface Run {
@@ -103,7 +110,8 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     try {
       this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
     } catch (error) {
-      return this.fail(this.begin({ images }), error);
+      this.fail(this.begin({ images }), error);
+      return;
     }
     this.images = images;
     this.run = undefined;
@@ -114,18 +122,15 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
   /**
    * Asks, and shows everything in the view. A run in progress is cancelled: the view shows one at a time.
-   * @returns the answer, or undefined when there is none (the view says why)
    */
-  async ask(question: Question): Promise<AskRequest.Result | undefined> {
-    const previous = this.run;
-    previous?.cancellation.cancel();
+  async ask(question: Question): Promise<Outcome> {
+    this.run?.cancellation.cancel();
     const run = this.begin(question);
     this.show(true);
     try {
-      return await this.answer(run, question, previous);
+      return { result: await this.answer(run, question) };
     } catch (error) {
-      this.fail(run, error);
-      return undefined;
+      return { error: this.fail(run, error) };
     } finally {
       run.cancellation.dispose();
     }
@@ -154,12 +159,11 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     return run;
   }
 
-  private async answer(run: Run, question: Question, previous: Run | undefined): Promise<AskRequest.Result> {
+  private async answer(run: Run, question: Question): Promise<AnswerResult> {
     const { images } = question;
     this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
     run.shown = { ...run.shown, pictures: this.pictures };
     this.announce(run);
-    this.setTitle(images);
     await this.shownImages.save(images);
     await this.remember(images, question.question);
 
@@ -178,27 +182,28 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       question: question.question,
       reduction: question.reduction,
       fit: question.fit,
-      // Who asks the very same thing again wants to see it run, not the stored answer.
-      fresh: (previous && repeats(run, previous)) || undefined,
+      fresh: question.fresh,
     };
     const title = vscode.l10n.t('Fovea: looking at {0}', images.map(({ name }) => name).join(', '));
     const answer = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title }, () =>
       this.client.ask(parameters, observer, run.cancellation.token),
     );
     this.finish(run, { type: 'answered', run: run.number, result: answer.result, cached: answer.cached });
-    return answer;
+    return answer.result;
   }
 
   private announce(run: Run): void {
     run.announced = true;
+    this.setTitle(run.images);
     this.postFor(run, { type: 'asked', run: run.number, ...run.shown });
   }
 
-  private fail(run: Run, error: unknown): void {
+  private fail(run: Run, error: unknown): ErrorData {
     const data = toErrorData(error);
     if (data.kind !== 'cancelled') this.log.warn(`No answer: ${data.code}: ${data.message}`, error);
     if (!run.announced) this.announce(run);
     this.finish(run, { type: 'failed', run: run.number, error: data, action: actionFor(data) });
+    return data;
   }
 
   private finish(run: Run, outcome: Run['outcome'] & object): void {
@@ -256,14 +261,15 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         return this.catchUp(message.restored);
       case 'ask': {
         const { question, reduction, fit } = message;
-        await this.ask({ images: this.images, question, reduction, fit });
+        // Whoever asks here wants to see what it costs now, not what it cost once.
+        await this.ask({ images: this.images, question, reduction, fit, fresh: true });
         return;
       }
       case 'cancel':
         if (this.run?.number === message.run) this.run.cancellation.cancel();
         return;
       case 'pickImage':
-        return runAction('pickImage');
+        return this.pickImage();
       case 'image':
         return this.showImages([imageFromView(message)]);
       case 'dropped': {
@@ -271,7 +277,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         return image && this.showImages([image]);
       }
       case 'action':
-        return runAction(message.action);
+        return message.action === 'pickImage' ? this.pickImage() : runAction(message.action);
       case 'export':
         return saveExport(
           message,
@@ -284,6 +290,11 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       case 'log':
         return this.log.info(`Token view: ${message.message}`);
     }
+  }
+
+  private async pickImage(): Promise<void> {
+    const image = await pickedImage(this.memory);
+    if (image) await this.showImages([image]);
   }
 
   /** Tells a page that has just come up what it missed. */
@@ -318,14 +329,6 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       device: status?.device,
     });
   }
-}
-
-/** True for the very question that was just answered. */
-function repeats(run: Run, previous: Run): boolean {
-  const { shown } = previous;
-  const sameQuestion = shown.question === run.shown.question && shown.reduction === run.shown.reduction;
-  const samePicture = previous.images === run.images && shown.fit === run.shown.fit;
-  return previous.outcome?.type === 'answered' && sameQuestion && samePicture;
 }
 
 /** The file whose folder decides which settings apply. */
