@@ -201,7 +201,8 @@ async function convert(
   const needed = totalBytes(plan);
   await requireSpace(folder, needed, files);
   const partial = join(folder, `.partial-${thisHost()}-${process.pid}-${randomBytes(4).toString('hex')}`);
-  await files.mkdir(partial);
+  // Recursive: a run that failed at this moment may have removed the folder, which was still empty.
+  await files.mkdir(partial, { recursive: true });
   try {
     let written = 0;
     const report = (bytes: number): void => {
@@ -329,7 +330,7 @@ function thisHost(): string {
 }
 
 async function removeAbandoned(folder: string, files: SidecarFileSystem): Promise<void> {
-  for (const name of await files.readdir(folder)) {
+  for (const name of await files.readdir(folder).catch(() => [])) {
     const [, host, pid] = /^\.partial-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}$/.exec(name) ?? [];
     if (host === undefined) continue;
     const partial = join(folder, name);
