@@ -1,8 +1,6 @@
-import os from 'node:os';
-import path from 'node:path';
-
 import type { AnswerResult, AttentionAnalysis, ModelSummary } from '../protocol';
 import { analyzeQuestion, type AnalysisOptions, type AnalysisQuestion } from './analysis/analyzeQuestion';
+import { defaultCacheDirectory } from './cacheDirectory';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
 import { ensureFloat32 } from './checkpoint/sidecar';
@@ -91,14 +89,4 @@ export class LlavaModel {
     await this.queue;
     await this.sessions.dispose();
   }
-}
-
-/** `$XDG_CACHE_HOME/fovea`, `~/Library/Caches/fovea` or `%LOCALAPPDATA%\fovea`. */
-export function defaultCacheDirectory(): string {
-  const home = os.homedir();
-  if (process.platform === 'darwin') return path.join(home, 'Library', 'Caches', 'fovea');
-  if (process.platform === 'win32') {
-    return path.join(process.env.LOCALAPPDATA ?? path.join(home, 'AppData', 'Local'), 'fovea');
-  }
-  return path.join(process.env.XDG_CACHE_HOME ?? path.join(home, '.cache'), 'fovea');
 }
