@@ -32,10 +32,10 @@ export function fitSquare(
   let scaled = { width: modelSize, height: modelSize };
   if (fit === 'pad') {
     const side = Math.max(width, height);
-    // Whole pixels, as LLaVA's expand2square pastes.
-    const x = -Math.floor((side - width) / 2);
-    const y = -Math.floor((side - height) / 2);
-    canvas = { x: x + 0, y: y + 0, width: side, height: side };
+    // Whole pixels, as LLaVA's expand2square pastes. (0 - 0 is 0, where -0 would be a number of its own.)
+    const x = 0 - Math.floor((side - width) / 2);
+    const y = 0 - Math.floor((side - height) / 2);
+    canvas = { x, y, width: side, height: side };
   } else if (shortestEdge !== undefined) {
     // The long side is rounded down, as transformers does.
     const long = Math.floor((shortestEdge * Math.max(width, height)) / Math.min(width, height));
