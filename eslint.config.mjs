@@ -68,6 +68,24 @@ export default tseslint.config(
     },
   },
   {
+    // Charts: pure functions over plain data, shared by the token view and the pages of the command line.
+    files: ['server/charts/**/*.ts'],
+    ignores: ['**/*.test.ts', '**/testing/**'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: ['node:*', 'vscode*', 'sharp', '../*', '!../protocol', '!../traceView'],
+              message: 'Pure functions over server/protocol and server/traceView only.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
     files: ['client/**/*.ts', 'webview/**/*.ts'],
     ignores: ['**/*.test.ts'],
     rules: {
@@ -76,8 +94,8 @@ export default tseslint.config(
         {
           patterns: [
             {
-              group: ['**/server/*', '!**/server/protocol', '!**/server/traceView'],
-              message: 'Import server/protocol and server/traceView only.',
+              group: ['**/server/*', '!**/server/protocol', '!**/server/traceView', '!**/server/charts'],
+              message: 'Import server/protocol, server/traceView and server/charts only.',
             },
           ],
         },

@@ -1,5 +1,6 @@
 import { CancelledError, toErrorData } from './llava/errors';
 import type { ErrorKind } from './protocol';
+import { analyze } from './cli/analyze';
 import { ask } from './cli/ask';
 import { inspect } from './cli/inspect';
 import { HELP, parseCommand, VERSION } from './cli/arguments';
@@ -27,6 +28,9 @@ async function main(): Promise<number> {
         break;
       case 'ask':
         await ask(command, cancellation.signal);
+        break;
+      case 'analyze':
+        await analyze(command, cancellation.signal);
         break;
       case 'inspect':
         await inspect(command, cancellation.signal);

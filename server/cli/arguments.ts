@@ -33,12 +33,26 @@ export interface InspectCommand {
   json: boolean;
 }
 
-export type Command = AskCommand | InspectCommand | { name: 'help' } | { name: 'version' };
+export interface AnalyzeCommand {
+  name: 'analyze';
+  image: string;
+  question: string;
+  model: string;
+  device: DeviceChoice;
+  fit: 'pad' | 'crop';
+  system: string | undefined;
+  maxTokens: number | undefined;
+  htmlPath: string | undefined;
+  json: boolean;
+}
+
+export type Command = AskCommand | AnalyzeCommand | InspectCommand | { name: 'help' } | { name: 'version' };
 
 export const HELP = `fovea ${version}: ask about an image with a LLaVA model on this machine, and see which visual tokens it used
 
 usage
   fovea ask <image> <question> [options]
+  fovea analyze <image> <question> [--json] [--html <file>] [options]
   fovea inspect [<model folder>] [--json]
 
 options of ask
@@ -58,24 +72,36 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
   --trace <file>          what happened to every image token: .html, .json or .png
   --json                  one JSON object on stdout and nothing else
 
+analyze asks without reduction and shows where the model looks: attention by type of token, layer and answer
+token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
+from any layer on. It takes --model, --device, --fit, --max-tokens and --system as above.
+  --html <file>           a page of charts
+
 exit codes
   0 answered   2 bad usage or input   3 model problem   4 device problem   130 cancelled
 `;
 
-const ASK_OPTIONS = {
+/** Options of every command that asks. */
+const MODEL_OPTIONS = {
   model: { type: 'string' },
-  reduce: { type: 'string', default: 'none' },
   device: { type: 'string', default: 'auto' },
   fit: { type: 'string', default: 'pad' },
+  system: { type: 'string' },
   'max-tokens': { type: 'string' },
+  json: { type: 'boolean', default: false },
+} satisfies OptionsConfig;
+
+const ASK_OPTIONS = {
+  ...MODEL_OPTIONS,
+  reduce: { type: 'string', default: 'none' },
   temperature: { type: 'string' },
   'top-p': { type: 'string' },
   seed: { type: 'string' },
-  system: { type: 'string' },
   'raw-prompt': { type: 'boolean', default: false },
   trace: { type: 'string' },
-  json: { type: 'boolean', default: false },
 } satisfies OptionsConfig;
+
+const ANALYZE_OPTIONS = { ...MODEL_OPTIONS, html: { type: 'string' } } satisfies OptionsConfig;
 
 /** @throws InputError for anything that is not a valid command line; the message says what is. */
 export function parseCommand(args: readonly string[]): Command {
@@ -84,23 +110,17 @@ export function parseCommand(args: readonly string[]): Command {
     return { name: 'help' };
   if (name === '--version' || name === 'version') return { name: 'version' };
   if (name === 'ask') return parseAsk(rest);
+  if (name === 'analyze') return parseAnalyze(rest);
   if (name === 'inspect') return parseInspect(rest);
   throw usageError(
     `There is no command "${name}".`,
-    'The commands are ask and inspect; fovea help shows how.',
+    'The commands are ask, analyze and inspect; fovea help shows how.',
   );
 }
 
 function parseAsk(args: readonly string[]): AskCommand {
   const { values, positionals } = parse(args, ASK_OPTIONS);
-  const [image, question, ...surplus] = positionals;
-  if (image === undefined || question === undefined || surplus.length > 0) {
-    throw usageError(
-      `"fovea ask" takes an image and a question, but got ${positionals.length} arguments.`,
-      'Put the question in quotes: fovea ask screenshot.png "What does the dialog say?"',
-    );
-  }
-  if (question.trim() === '') throw usageError('The question is empty.', 'Ask something about the image.');
+  const { image, question } = imageAndQuestion('ask', positionals);
   const trace = values.trace;
   if (trace !== undefined && !/\.(html|json|png)$/i.test(trace)) {
     throw usageError(`--trace cannot write "${trace}".`, 'Give a file that ends in .html, .json or .png.');
@@ -117,7 +137,7 @@ function parseAsk(args: readonly string[]): AskCommand {
     system: values.system,
     raw: values['raw-prompt'],
     sampling: {
-      maxTokens: number('max-tokens', values['max-tokens'], { minimum: 1, maximum: 65536, integer: true }),
+      maxTokens: maxTokens(values['max-tokens']),
       temperature: number('temperature', values.temperature, { minimum: 0, maximum: 10 }),
       topP: number('top-p', values['top-p'], { minimum: Number.MIN_VALUE, maximum: 1 }),
       seed: number('seed', values.seed, { minimum: 0, maximum: 2 ** 32 - 1, integer: true }),
@@ -125,6 +145,47 @@ function parseAsk(args: readonly string[]): AskCommand {
     tracePath: trace,
     json: values.json,
   };
+}
+
+function parseAnalyze(args: readonly string[]): AnalyzeCommand {
+  const { values, positionals } = parse(args, ANALYZE_OPTIONS);
+  return {
+    name: 'analyze',
+    ...imageAndQuestion('analyze', positionals),
+    model: values.model ?? embeddedModelDirectory(),
+    device: oneOf('device', values.device, DEVICE_CHOICES),
+    fit: oneOf('fit', values.fit, ['pad', 'crop'] as const),
+    system: values.system,
+    maxTokens: maxTokens(values['max-tokens']),
+    htmlPath: htmlPath(values.html),
+    json: values.json,
+  };
+}
+
+function imageAndQuestion(
+  command: string,
+  positionals: readonly string[],
+): { image: string; question: string } {
+  const [image, question, ...surplus] = positionals;
+  if (image === undefined || question === undefined || surplus.length > 0) {
+    throw usageError(
+      `"fovea ${command}" takes an image and a question, but got ${positionals.length} arguments.`,
+      `Put the question in quotes: fovea ${command} screenshot.png "What does the dialog say?"`,
+    );
+  }
+  if (question.trim() === '') throw usageError('The question is empty.', 'Ask something about the image.');
+  return { image, question };
+}
+
+function maxTokens(text: string | undefined): number | undefined {
+  return number('max-tokens', text, { minimum: 1, maximum: 65536, integer: true });
+}
+
+function htmlPath(file: string | undefined): string | undefined {
+  if (file !== undefined && !/\.html?$/i.test(file)) {
+    throw usageError(`--html cannot write "${file}".`, 'Give a file that ends in .html.');
+  }
+  return file;
 }
 
 function parseInspect(args: readonly string[]): InspectCommand {

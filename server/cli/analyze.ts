@@ -1,0 +1,62 @@
+import { attentionFigures } from '../charts/attention';
+import { analysisToHtml } from '../features/analysisPage';
+import { LlavaModel } from '../llava/model';
+import type { AttentionAnalysis } from '../protocol';
+import type { AnalyzeCommand } from './arguments';
+import { readImageFile } from './ask';
+import { progressLine } from './progress';
+import { textTable } from './table';
+import { exportedPictures, writeOutput } from './trace';
+
+/** One row per answer token and one column per layer: too wide for a terminal, whole in --json and --html. */
+const NOT_IN_TEXT = 'image-shares';
+
+/** `fovea analyze`: where the model looks while it answers, as tables, one JSON object or a page of charts. */
+export async function analyze(command: AnalyzeCommand, signal: AbortSignal): Promise<void> {
+  const image = await readImageFile(command.image);
+  const progress = progressLine();
+  const model = await LlavaModel.open(command.model, {
+    device: command.device,
+    signal,
+    onProgress: progress.show,
+  });
+  try {
+    const analysis = await model.analyze(
+      {
+        images: [image],
+        question: command.question,
+        system: command.system,
+        fit: command.fit,
+        maxTokens: command.maxTokens,
+      },
+      { signal, onProgress: progress.show },
+    );
+    progress.clear();
+    if (command.json) process.stdout.write(`${JSON.stringify(analysis)}\n`);
+    else if (command.htmlPath === undefined) process.stdout.write(render(analysis));
+    if (command.htmlPath !== undefined) {
+      const page = analysisToHtml(analysis, await exportedPictures([image]));
+      process.stderr.write(`page: ${await writeOutput(command.htmlPath, page)}\n`);
+    }
+  } finally {
+    progress.clear();
+    await model.dispose();
+  }
+}
+
+function render(analysis: AttentionAnalysis): string {
+  const parts = [`answer: ${analysis.answer}`];
+  const printed = new Set<object>();
+  for (const { title, figures } of attentionFigures(analysis)) {
+    parts.push(`== ${title}`);
+    for (const figure of figures) {
+      const words = `${figure.title}\n${figure.finding}`;
+      const { columns, rows } = figure.table;
+      // Several charts may share one table.
+      const again = printed.has(figure.table) || figure.id === NOT_IN_TEXT;
+      parts.push(again ? words : `${words}\n${textTable(columns, rows)}`);
+      printed.add(figure.table);
+    }
+  }
+  return `${parts.join('\n\n')}\n`;
+}

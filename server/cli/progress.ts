@@ -1,0 +1,24 @@
+import type { Progress } from '../llava/generate';
+
+export interface ProgressLine {
+  show: (progress: Progress) => void;
+  clear: () => void;
+}
+
+/** What is going on, in one line of stderr that is written over; nothing where stderr is not a terminal. */
+export function progressLine(): ProgressLine {
+  let shown = false;
+  const write = (text: string): void => {
+    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+  };
+  return {
+    show: ({ stage, fraction }) => {
+      shown = true;
+      write(fraction === undefined ? stage : `${stage} ${Math.round(100 * fraction)} %`);
+    },
+    clear: () => {
+      if (shown) write('');
+      shown = false;
+    },
+  };
+}
