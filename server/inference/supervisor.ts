@@ -22,6 +22,21 @@ const CRASH_WINDOW_MINUTES = 5;
 /** Drawing an export takes a second or two; this is a defect. */
 const EXPORT_TIMEOUT_MS = 120_000;
 
+/** A grey PNG of one pixel, and the shortest answer: enough to run every kind of graph once. */
+const PROBE_QUESTION: EngineQuestion = {
+  images: [
+    Buffer.from(
+      'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAADElEQVQI12NoaGgAAAMEAYGa8M1PAAAAAElFTkSuQmCC',
+      'base64',
+    ),
+  ],
+  question: '?',
+  sampling: { maxTokens: 1 },
+  limits: { maxPixels: 1 },
+};
+
+const ignore = (): void => undefined;
+
 /** A question together with the model that shall answer it. */
 export interface Task {
   choice: ModelChoice;
@@ -286,6 +301,9 @@ export class Supervisor {
     try {
       const choice: ModelChoice = { directory: this.#options.probeDirectory, device, cacheDirectory };
       const opened = await this.#cancellable(child, 'open', choice, context);
+      // Opening builds no graph yet; a driver shows what it is worth when it computes.
+      if (opened.device !== 'cpu')
+        await this.#cancellable(child, 'ask', PROBE_QUESTION, { ...context, onToken: ignore });
       // What was found is opened by name, so that the second process cannot decide otherwise.
       return {
         device: opened.device as DeviceChoice,

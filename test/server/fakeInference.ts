@@ -7,8 +7,8 @@ import type { AnswerResult } from '../../server/protocol';
 
 /**
  * The inference program with a scripted engine: everything of the product around it is real. What it does is written in
- * the question (as JSON, {@link Script}) and, for loading, in the environment variable FAKE_OPEN. It notes what happens,
- * one line each, in the file FAKE_LOG.
+ * the question (as JSON, {@link Script}), for other questions in the environment variable FAKE_PLAIN, and for loading in
+ * FAKE_OPEN. It notes what happens, one line each, in the file FAKE_LOG.
  */
 export interface Script {
   /** Milliseconds before the first piece, in small steps between which it can be cancelled. */
@@ -87,7 +87,10 @@ const engine: Engine = {
       device: device === 'auto' ? 'cpu' : device,
       async ask(question, { signal, onToken, onProgress }) {
         const text = question.question;
-        const script = (text.startsWith('{') ? JSON.parse(text) : { pieces: ['It shows ', text] }) as Script;
+        const plain = JSON.parse(process.env.FAKE_PLAIN ?? '{}') as Script;
+        const script = (
+          text.startsWith('{') ? JSON.parse(text) : { pieces: ['It shows ', text], ...plain }
+        ) as Script;
         const cancel = script.deaf ? undefined : signal;
         note(`ask ${text}`);
         onProgress({ stage: 'prefill' });

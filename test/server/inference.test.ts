@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   AskRequest,
   ClearAnswerCacheRequest,
+  EXPLAIN_QUESTION,
   ExportTraceRequest,
   ImageFactsRequest,
   RestartInferenceRequest,
@@ -232,17 +233,47 @@ describe('while a run blocks the inference process', () => {
 });
 
 describe('hovers that explain', () => {
-  it('makes way for a question of the user, and is answered after it', async () => {
-    await start({ settings: { device: 'cpu', hover: { explain: 'onHover' } }, open: {} });
+  it('make way for a question of the user, and are answered after it', async () => {
+    await start({
+      settings: { device: 'cpu', hover: { explain: 'onHover' } },
+      environment: { FAKE_PLAIN: JSON.stringify({ prefill: 1500, pieces: ['a grey shape'] }) },
+    });
     const uri = `${image}.html`;
     await server.open(uri, 'html', '<img src="shot.png">');
     const explained = server.hover(uri, { line: 0, character: 12 });
+    await server.event(`ask ${EXPLAIN_QUESTION}`);
+    await server.ask(script({ pieces: ['first'] }));
     const { contents } = (await explained) as { contents: string[] };
-    expect(contents[0]).toContain('Explain this image in one or two sentences');
-    expect(server.events().filter((line) => line.startsWith('ask'))).toHaveLength(1);
+    expect(contents[0]).toContain('a grey shape');
+    expect(server.events().filter((line) => /^(ask|answered)/.test(line))).toEqual([
+      `ask ${EXPLAIN_QUESTION}`,
+      'ask {"pieces":["first"]}',
+      'answered {"pieces":["first"]}',
+      `ask ${EXPLAIN_QUESTION}`,
+      `answered ${EXPLAIN_QUESTION}`,
+    ]);
   });
 
-  it('does not ask anything in a workspace without trust until it is granted', async () => {
+  it('stop when the mouse moves on', async () => {
+    await start({
+      settings: { device: 'cpu', hover: { explain: 'onHover' } },
+      environment: { FAKE_PLAIN: JSON.stringify({ prefill: 60_000 }) },
+    });
+    const uri = `${image}.html`;
+    await server.open(uri, 'html', '<img src="shot.png">');
+    const source = new CancellationTokenSource();
+    const params = { textDocument: { uri }, position: { line: 0, character: 12 } };
+    const hover = server.connection
+      .sendRequest('textDocument/hover', params, source.token)
+      .catch(() => undefined);
+    await server.event(`ask ${EXPLAIN_QUESTION}`);
+    source.cancel();
+    await hover;
+    await server.status('ready');
+    expect(server.inferenceIds()).toHaveLength(1);
+  });
+
+  it('do not ask anything in a workspace without trust until it is granted', async () => {
     await start({
       settings: { device: 'cpu', hover: { explain: 'onHover' } },
       options: { workspaceTrusted: false },
@@ -253,7 +284,7 @@ describe('hovers that explain', () => {
     expect(server.events()).toEqual([]);
     await server.connection.sendNotification('fovea/workspaceTrust', { trusted: true });
     await server.hover(uri, { line: 0, character: 12 });
-    expect(server.events()).toContain('ask Explain this image in one or two sentences.');
+    expect(server.events()).toContain(`ask ${EXPLAIN_QUESTION}`);
   });
 });
 

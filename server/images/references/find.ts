@@ -38,5 +38,5 @@ export const LANGUAGES: readonly string[] = Object.keys(READERS);
 /** All mentions of images in a text, in its order; none for an unknown language. */
 export function findMentions(text: string, languageId: string): Mention[] {
   if (text.length > MAX_DOCUMENT_LENGTH) return [];
-  return READERS[languageId]?.(text) ?? [];
+  return Object.hasOwn(READERS, languageId) ? READERS[languageId](text) : [];
 }

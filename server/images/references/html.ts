@@ -32,6 +32,7 @@ export function htmlMentions(text: string): Mention[] {
       continue;
     }
     const tag = readTag(text, open);
+    if (tag === 'unclosed') break;
     if (!tag) {
       i = open + 1;
       continue;
@@ -68,13 +69,17 @@ interface Attribute {
   value: string;
 }
 
-/** Reads a start tag at `<` as the HTML tokenizer does (HTML Standard 13.2.5.6 and following); undefined for anything else. */
-export function readTag(text: string, open: number): Tag | undefined {
+/**
+ * Reads a start tag at `<` as the HTML tokenizer does (HTML Standard 13.2.5.6 and following).
+ * @param limit the text ends there.
+ * @returns undefined for anything else; `unclosed` where the text ends inside it, and so inside every later one.
+ */
+export function readTag(text: string, open: number, limit = text.length): Tag | 'unclosed' | undefined {
   const name = /^[A-Za-z][^\s/>]*/.exec(text.slice(open + 1, open + 65))?.[0];
   if (name === undefined) return undefined;
   const attributes: Attribute[] = [];
   let i = open + 1 + name.length;
-  while (i < text.length) {
+  while (i < limit) {
     const c = text[i];
     if (c === '>') return { name: name.toLowerCase(), start: open, end: i + 1, attributes };
     if (c === '<') return undefined;
@@ -84,7 +89,7 @@ export function readTag(text: string, open: number): Tag | undefined {
     }
     const nameStart = i;
     i++;
-    while (i < text.length && !/[\s/>=]/.test(text[i])) i++;
+    while (i < limit && !/[\s/>=]/.test(text[i])) i++;
     const attribute: Attribute = {
       name: text.slice(nameStart, i).toLowerCase(),
       start: i,
@@ -99,18 +104,18 @@ export function readTag(text: string, open: number): Tag | undefined {
       const quote = text[next];
       if (quote === '"' || quote === "'") {
         const close = text.indexOf(quote, next + 1);
-        if (close < 0) return undefined;
+        if (close < 0 || close >= limit) return undefined;
         [attribute.start, attribute.end, i] = [next + 1, close, close + 1];
       } else {
         let close = next;
-        while (close < text.length && !/[\s>]/.test(text[close])) close++;
+        while (close < limit && !/[\s>]/.test(text[close])) close++;
         [attribute.start, attribute.end, i] = [next, close, close];
       }
       attribute.value = decodeEntities(text.slice(attribute.start, attribute.end));
     }
     attributes.push(attribute);
   }
-  return undefined;
+  return 'unclosed';
 }
 
 function tagMentions(text: string, tag: Tag): Mention[] {

@@ -137,16 +137,24 @@ function readDestination(text: string, start: number, limit: number): Destinatio
   }
   let depth = 0;
   let i = start;
-  for (; i < limit; i++) {
+  // Only data: URIs are longer than a path.
+  const last = /^data:/i.test(text.slice(start, start + 5)) ? limit : Math.min(limit, start + MAX_PATH + 1);
+  for (; i < last; i++) {
     const code = text.charCodeAt(i);
     if (code <= 0x20 || code === 0x7f) break;
     if (code === 0x5c && isPunctuation(text[i + 1])) i++;
-    else if (code === 0x28) depth++;
+    else if (code === 0x28 && ++depth > MAX_PARENTHESES) return undefined;
     else if (code === 0x29 && --depth < 0) break;
   }
-  i = Math.min(i, limit);
+  i = Math.min(i, last);
   return depth > 0 ? undefined : { start, end: i, after: i };
 }
+
+/** Longest label, CommonMark 4.7, and limits of the same kind where it has none: they keep hostile texts cheap. */
+const MAX_LABEL = 999;
+const MAX_ALT = 4000;
+const MAX_TITLE = 4000;
+const MAX_PARENTHESES = 32;
 
 const isPunctuation = (c: string | undefined): boolean => c !== undefined && /[!-/:-@[-`{-~]/.test(c);
 
@@ -159,6 +167,10 @@ class InlineScanner {
   readonly #chunk: Chunk;
   readonly #definitions: ReadonlyMap<string, Definition>;
   readonly #mentions: Mention[] = [];
+  /** False behind a tag that the chunk does not close: no later one is closed either. */
+  #hasTags = true;
+  /** False behind a comment that nothing closes. */
+  #hasComments = true;
 
   constructor(text: string, chunk: Chunk, definitions: ReadonlyMap<string, Definition>) {
     this.#text = text;
@@ -212,15 +224,17 @@ class InlineScanner {
   #html(at: number): number {
     const text = this.#text;
     if (text.startsWith('<!--', at)) {
-      const close = text.indexOf('-->', at + 4);
+      const close = this.#hasComments ? text.indexOf('-->', at + 4) : -1;
+      this.#hasComments = close >= 0;
       return close < 0 ? at + 4 : close + 3;
     }
     const autolink = /^<[A-Za-z][A-Za-z0-9+.-]{1,31}:[^\s<>]*>/.exec(
       text.slice(at, Math.min(at + 2000, this.#chunk.end)),
     );
     if (autolink) return at + autolink[0].length;
-    const tag = readTag(text, at);
-    if (!tag || tag.end > this.#chunk.end) return at + 1;
+    const tag = this.#hasTags ? readTag(text, at, this.#chunk.end) : undefined;
+    if (tag === 'unclosed') this.#hasTags = false;
+    if (!tag || tag === 'unclosed') return at + 1;
     for (const mention of htmlMentions(text.slice(tag.start, tag.end))) {
       this.#mentions.push({
         ...mention,
@@ -237,7 +251,8 @@ class InlineScanner {
   #close(opener: number, isImage: boolean, bracket: number): number {
     const text = this.#text;
     const labelStart = opener + (isImage ? 2 : 1);
-    const alt = isImage ? { alt: plainText(text.slice(labelStart, bracket)) } : {};
+    const alt = (): { alt?: string } =>
+      isImage ? { alt: plainText(text.slice(labelStart, Math.min(bracket, labelStart + MAX_ALT))) } : {};
     const inline = text[bracket + 1] === '(' ? this.#inlineTarget(bracket + 2) : undefined;
     if (inline) {
       const { start, end, close } = inline;
@@ -246,20 +261,21 @@ class InlineScanner {
       const isPath = destination !== '' && (raw.length <= MAX_PATH || /^data:/i.test(raw));
       if (isPath && (isImage || looksLikeImage(destination))) {
         const range = { start, end, fullStart: opener, fullEnd: close + 1 };
-        this.#mentions.push({ ...range, ...alt, destination, kind: 'url', certain: isImage });
+        this.#mentions.push({ ...range, ...alt(), destination, kind: 'url', certain: isImage });
       }
       return close + 1;
     }
     const full = text[bracket + 1] === '[' ? this.#label(bracket + 2) : undefined;
     // `[text][]` and `[text]` take the text itself as label.
     const [start, end] = full && full.start < full.end ? [full.start, full.end] : [labelStart, bracket];
-    const definition = this.#definitions.get(normalise(text.slice(start, end)));
+    const label = end - start <= MAX_LABEL ? normalise(text.slice(start, end)) : '';
+    const definition = this.#definitions.get(label);
     if (!definition) return bracket + 1;
     const after = full ? full.end + 1 : bracket + 1;
     const { destination } = definition;
     if (isImage || looksLikeImage(destination)) {
       const range = { start, end, fullStart: opener, fullEnd: after };
-      this.#mentions.push({ ...range, ...alt, destination, kind: 'url', certain: isImage });
+      this.#mentions.push({ ...range, ...alt(), destination, kind: 'url', certain: isImage });
     }
     return after;
   }
@@ -275,7 +291,8 @@ class InlineScanner {
     if (i > destination.after && `"'(`.includes(text[i] ?? ')')) {
       const mark = text[i] === '(' ? ')' : text[i];
       i++;
-      while (i < end && text[i] !== mark) i += text[i] === '\\' ? 2 : 1;
+      const limit = Math.min(end, i + MAX_TITLE);
+      while (i < limit && text[i] !== mark) i += text[i] === '\\' ? 2 : 1;
       i = skipSpace(text, i + 1, end);
     }
     return i < end && text[i] === ')' ? { ...destination, close: i } : undefined;
@@ -283,7 +300,7 @@ class InlineScanner {
 
   /** `label]`, behind the `[`. */
   #label(from: number): { start: number; end: number } | undefined {
-    const limit = Math.min(this.#chunk.end, from + 1000);
+    const limit = Math.min(this.#chunk.end, from + MAX_LABEL + 1);
     for (let i = from; i < limit; i++) {
       const c = this.#text[i];
       if (c === ']') return { start: from, end: i };
