@@ -325,7 +325,7 @@ async function syncFolder(folder: string, files: SidecarFileSystem): Promise<voi
 // ---------------------------------------------------------------------------------------------- leftovers
 
 /** The machine in a file name: process numbers mean nothing on another one. */
-function thisHost(): string {
+export function thisHost(): string {
   return createHash('sha256').update(hostname()).digest('hex').slice(0, 8);
 }
 
@@ -352,7 +352,8 @@ async function removeOutdated(
       await files.rm(join(folder, name), { force: true });
 }
 
-function isRunning(pid: number): boolean {
+/** Whether a process of this machine is there. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
