@@ -41,7 +41,7 @@ def choose_patches(batch: Batch, count: int, prefer_text: bool) -> torch.Tensor:
 
 def answer(decoder: Decoder, probes: Probes, batch: Batch, codes: torch.Tensor, kept: torch.Tensor) -> Answered:
     """codes: [B, 576, width] of all patches; kept: [B, K] ascending."""
-    assert batch.ids is not None and batch.targets is not None
+    assert batch.ids is not None and batch.targets is not None and batch.weight is not None
     width = codes.shape[-1]
     image = codes.gather(1, kept[..., None].expand(-1, -1, width))
     constant = lambda ids: decoder.embed_tokens(torch.tensor(ids, device=codes.device)).expand(len(codes), -1, width)
@@ -51,7 +51,8 @@ def answer(decoder: Decoder, probes: Probes, batch: Batch, codes: torch.Tensor, 
     length = batch.ids.shape[1]
     learnt = batch.targets != -100
     logits = decoder.lm_head(hidden[:, -length:][learnt]).float()
-    language = F.cross_entropy(logits, batch.targets[learnt])
+    losses = F.cross_entropy(logits, batch.targets[learnt], reduction="none")
+    language = (losses * batch.weight[learnt]).sum() / batch.weight[learnt].sum()
     right = torch.ones_like(learnt)
     right[learnt] = logits.argmax(-1) == batch.targets[learnt]
     pointers, pointed = _pointer_loss(batch, trace, kept, mask)
@@ -62,7 +63,8 @@ def answer(decoder: Decoder, probes: Probes, batch: Batch, codes: torch.Tensor, 
 
 def _pointer_loss(batch: Batch, trace: Trace, kept: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, float]:
     """Cross-entropy of the copying heads' attention against the patch that they should look at."""
-    assert batch.pointer is not None and batch.slot is not None and batch.quoted is not None and batch.targets is not None
+    assert batch.pointer is not None and batch.slot is not None and batch.quoted is not None
+    assert batch.targets is not None and batch.weight is not None
     length = batch.pointer.shape[1]
     index_of = torch.full((len(kept), PATCHES + 1), NO_PLACE, device=kept.device)
     order = torch.arange(kept.shape[1], device=kept.device).expand_as(kept)
@@ -84,6 +86,8 @@ def _pointer_loss(batch: Batch, trace: Trace, kept: torch.Tensor, mask: torch.Te
         truth = torch.where(here & (places >= 0)[:, None], places[:, None], 0)  # the begin token where there is nothing to read
         losses = F.cross_entropy(scores.flatten(0, 1), truth.flatten(), reduction="none").view_as(truth)
         weight = torch.where(here & (places >= 0)[:, None], 1.0, 0.3)
+        if layer == COPY_LAYER:
+            weight = weight * batch.weight[row, column][:, None]
         total = total + (losses * weight).sum() / weight.sum()
         if layer == COPY_LAYER:
             hit = (scores.argmax(-1) == truth)[here & (places >= 0)[:, None]]

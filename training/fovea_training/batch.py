@@ -35,6 +35,8 @@ class Batch:
     ids: torch.Tensor | None = None
     targets: torch.Tensor | None = None
     """Next token at the places where an answer is learnt, -100 elsewhere."""
+    weight: torch.Tensor | None = None
+    """Weight of each target: 1 / sqrt(tokens of its answer), so that a yes or a colour is not drowned by long readings."""
     segment: torch.Tensor | None = None
     """1, 2, ... for the questions of an image, 0 for padding."""
     position: torch.Tensor | None = None
@@ -135,6 +137,7 @@ class BatchSource:
         ids = np.full(shape, PADDING, np.int64)
         targets, pointer = np.full(shape, -100, np.int64), np.full(shape, NO_PLACE, np.int64)
         segment, position, slot = (np.zeros(shape, np.int64) for _ in range(3))
+        weight = np.zeros(shape, np.float32)
         quoted = np.zeros(shape, bool)
         for row, questions in enumerate(asked):
             start, kept = 0, []
@@ -149,6 +152,7 @@ class BatchSource:
                 first = start + len(asking)
                 ids[row, start:end] = asking + answer
                 targets[row, first - 1 : end - 1] = answer
+                weight[row, first - 1 : end - 1] = len(answer) ** -0.5
                 segment[row, start:end] = len(kept)
                 position[row, start:end] = range(end - start)
                 for offset, place in enumerate(asked_places):
@@ -161,7 +165,7 @@ class BatchSource:
                 start = end
             batch.questions.append(kept)
         batch.ids, batch.targets, batch.segment, batch.position = map(torch.from_numpy, (ids, targets, segment, position))
-        batch.pointer, batch.slot, batch.quoted = map(torch.from_numpy, (pointer, slot, quoted))
+        batch.pointer, batch.slot, batch.quoted, batch.weight = map(torch.from_numpy, (pointer, slot, quoted, weight))
 
 
 def attention_layout(batch: Batch, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -86,11 +86,14 @@ def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept
 
 def train(
     folder: pathlib.Path, tower: pathlib.Path, decoder: pathlib.Path, minutes: float, size: Size = Size(), images: int = 8,
-    rate: float = 5e-4, text_length: int = 224, workers: int = 0, evaluate_every: int = 400, fit_rounds: int = 40,
+    rate: float = 5e-4, text_length: int = 224, workers: int = 0, evaluate_every: int = 400, fit_rounds: int = 40, freeze_tower: bool = False,
 ) -> None:
     torch.manual_seed(3)
     modules = assemble(size)
-    run = Run(folder, modules, minutes, rate, trained=["tower", "heads", "projector", "decoder", "probes"], matrix_scale=2.0)
+    seeing_parts = [] if freeze_tower else ["tower", "heads"]
+    for name in ("tower", "heads"):
+        modules[name].requires_grad_(not freeze_tower)
+    run = Run(folder, modules, minutes, rate, trained=[*seeing_parts, "projector", "decoder", "probes"], matrix_scale=2.0)
     run.extra["size"] = size
     if run.step == 0:
         load_modules(tower, {name: modules[name] for name in ("tower", "heads")})
@@ -131,11 +134,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--text-length", type=int, default=224)
+    parser.add_argument("--freeze-tower", action="store_true", help="align projector and decoder only: twice as fast")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
     train(
         options.folder, options.tower, options.decoder, options.minutes,
-        images=options.images, rate=options.rate, text_length=options.text_length, workers=options.workers,
+        images=options.images, rate=options.rate, text_length=options.text_length, workers=options.workers, freeze_tower=options.freeze_tower,
     )
 
 

@@ -238,7 +238,7 @@ class Questioner:
 
     def _whole(self) -> None:
         screen = self.screen
-        self._add("theme", ["Is the theme dark or light?".replace("theme", "screen"), "Is it dark or light?", "Is this a dark or a light window?"], "dark" if screen.dark else "light")
+        self._add("theme", ["Is the screen dark or light?", "Is it dark or light?", "Is this a dark or a light window?"], "dark" if screen.dark else "light", evidence=screen.reading_order[0].places[0])
         self._add("screen_kind", ["What kind of screen is this?", "What is shown?", "What type of window is this?"], self._kind())
         if len(screen.reading_order) <= 8:
             everything = joined(screen.reading_order, " | ")
