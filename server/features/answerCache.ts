@@ -61,6 +61,8 @@ export class AnswerCache {
   readonly #directory: string | undefined;
   readonly #log: (line: string) => void;
   #maxBytes = 0;
+  /** Answers on their way to the disk, by name: they are known already. */
+  readonly #coming = new Map<string, AnswerResult>();
   /** One change of the folder after the other. */
   #changes: Promise<unknown> = Promise.resolve();
 
@@ -81,6 +83,8 @@ export class AnswerCache {
     const directory = this.#directory;
     if (directory === undefined || this.#maxBytes === 0) return undefined;
     const name = answerKeyText(key);
+    const coming = this.#coming.get(name);
+    if (coming) return coming;
     try {
       const { data, integrity, size } = await cacache.get(directory, name);
       const result = parseAnswer(data);
@@ -91,7 +95,7 @@ export class AnswerCache {
       const code = (error as NodeJS.ErrnoException).code;
       if (code !== 'ENOENT') {
         this.#log(`A cached answer could not be read and is forgotten: ${describe(error)}`);
-        void this.#change(() => removeEntry(directory, name, { removeFully: true }));
+        void this.#change(() => this.#forget(directory, name));
       }
       return undefined;
     }
@@ -102,10 +106,13 @@ export class AnswerCache {
     if (directory === undefined) return;
     const data = JSON.stringify(result);
     if (data.length > this.#maxBytes) return;
+    const name = answerKeyText(key);
+    this.#coming.set(name, result);
     await this.#change(async () => {
-      await cacache.put(directory, answerKeyText(key), data);
+      await cacache.put(directory, name, data);
       await this.#trim();
     });
+    if (this.#coming.get(name) === result) this.#coming.delete(name);
   }
 
   /** Forgets everything. @returns how much there was. */
@@ -128,6 +135,13 @@ export class AnswerCache {
     await this.#changes;
   }
 
+  /** Removes an answer with its content: damaged content that stayed would be taken for the same content written again. */
+  async #forget(directory: string, name: string): Promise<void> {
+    const info = (await cacache.get.info(directory, name)) as cacache.CacheObject | null;
+    await removeEntry(directory, name, { removeFully: true });
+    if (info) await cacache.rm.content(directory, info.integrity);
+  }
+
   /** Removes the answers that were not used for longest until the rest is small enough. */
   async #trim(): Promise<void> {
     const directory = this.#directory;
@@ -136,10 +150,9 @@ export class AnswerCache {
     let bytes = entries.reduce((sum, { size }) => sum + (size ?? 0), 0);
     if (bytes <= this.#maxBytes) return;
     entries.sort((a, b) => a.time - b.time);
-    for (const { key, integrity, size } of entries) {
+    for (const { key, size } of entries) {
       if (bytes <= this.#maxBytes * KEEP_FRACTION) break;
-      await removeEntry(directory, key, { removeFully: true });
-      await cacache.rm.content(directory, integrity);
+      await this.#forget(directory, key);
       bytes -= size ?? 0;
     }
   }
