@@ -107,7 +107,7 @@ export async function generateFromPixels(
   throwIfCancelled(signal);
   const text = question.rawPrompt ?? renderPrompt(checkpoint, { ...question, images: inputs.length });
   const ids = promptIds(tokenizer, text);
-  const questionIds = tokenizer.encode(question.question, { addSpecialTokens: false });
+  const questionIds = tokenizer.encode(question.question, { addSpecialTokens: false, plain: true });
   const questionEmbeddings = await embed(context, questionIds);
 
   // pixels -> tower -> atVision -> projector -> atEmbeddings -> image embeddings

@@ -1,6 +1,6 @@
 import type { ImageLayout, TokenId, TraceStage } from '../protocol';
 import type { Checkpoint } from './checkpoint/checkpoint';
-import { featureStates } from './graph/visionTower';
+import { featureStates } from './checkpoint/config';
 import type {
   Reduction,
   SelectedToken,

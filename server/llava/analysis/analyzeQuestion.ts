@@ -2,7 +2,7 @@ import type { AttentionAnalysis, VisionAttention } from '../../protocol';
 import type { LlavaConfig } from '../checkpoint/config';
 import type { AttentionRow, Prompt } from '../decoding';
 import { generate, type GenerationContext, type Progress, type Question } from '../generate';
-import { featureStates } from '../graph/visionTower';
+import { featureStates } from '../checkpoint/config';
 import { patchConcentration, sharesByLayer, sharesByStep, typeShares } from './attentionShares';
 import { measureImageRemoval } from './imageRemoval';
 

@@ -1,5 +1,4 @@
-import { type LlavaConfig, patchesPerSide, type TextConfig } from '../checkpoint/config';
-import { featureStates } from '../graph/visionTower';
+import { featureStates, type LlavaConfig, patchesPerSide, type TextConfig } from '../checkpoint/config';
 
 /**
  * Multiply-accumulates (MACs; one is two FLOPs) of the matrix products of a LLaVA model. Norms, activations, softmax and

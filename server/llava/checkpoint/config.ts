@@ -70,7 +70,16 @@ export type RopeConfig =
       readonly originalMaxPositions: number;
     };
 
-/** Patches along one side of the tower's square; pixels beyond the last whole patch are not seen. */
-export function patchesPerSide({ imageSize, patchSize }: VisionConfig): number {
+/** Patches along one side of the tower's square. A rest that makes no whole patch (SigLIP so400m: 384 = 27 * 14 + 6) is not seen. */
+export function patchesPerSide({
+  imageSize,
+  patchSize,
+}: Pick<VisionConfig, 'imageSize' | 'patchSize'>): number {
   return Math.floor(imageSize / patchSize);
+}
+
+/** The hidden states (0 = embeddings, i = after layer i) whose features the projector gets, in the config's order. */
+export function featureStates(config: LlavaConfig): number[] {
+  const states = config.vision.numHiddenLayers + 1;
+  return config.visionFeatureLayer.map((layer) => (layer < 0 ? states + layer : layer));
 }

@@ -1,17 +1,11 @@
 import { ModelError } from '../errors';
 import type { TensorMap } from './checkpoint';
-import type { LlavaConfig } from './config';
+import { featureStates, type LlavaConfig } from './config';
 
 /** A tensor that the engine cannot do without. */
 export interface ExpectedTensor {
   readonly name: string;
   readonly shape: readonly number[];
-}
-
-/** The hidden states (0 = embeddings, i = after layer i) whose features the projector gets, in the config's order. */
-export function featureStates(config: LlavaConfig): number[] {
-  const states = config.vision.numHiddenLayers + 1;
-  return config.visionFeatureLayer.map((layer) => (layer < 0 ? states + layer : layer));
 }
 
 /**

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CancelledError, ModelError } from '../errors';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { temporaryDirectory } from '../testing/temporaryDirectory';
 import { MAX_HEADER_BYTES, readSafetensorsHeader, type SafetensorsHeader } from './safetensors';
 import { modelError, safetensorsBytes } from './testing';

@@ -13,7 +13,7 @@ import * as nodeFileSystem from 'node:fs/promises';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CancelledError } from '../errors';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { readFixture, readTensors } from '../testing/fixtures';
 import { temporaryDirectory } from '../testing/temporaryDirectory';
 import type { Checkpoint, TensorMap } from './checkpoint';

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { floats, floatTensor, Session } from '../runtime/session';
 import { emitSimilarity } from './similarity';
 

@@ -1,5 +1,5 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
-import { type LlavaConfig, patchesPerSide, type VisionConfig } from '../checkpoint/config';
+import { featureStates, type LlavaConfig, patchesPerSide, type VisionConfig } from '../checkpoint/config';
 import { activate, joinHeads, layerNorm, linear, splitHeads, weight } from './layers';
 import { GraphBuilder, type OnnxModel, type Value } from './onnx';
 
@@ -11,12 +11,6 @@ export interface VisionSignals {
   readonly attention: boolean;
   /** `keys`: key projection of the feature layer, mean over heads [tokens, headDim]. */
   readonly keys: boolean;
-}
-
-/** The entries of hidden_states (0 = embeddings, i = after layer i) that make the features, in the order of the config. */
-export function featureStates(config: LlavaConfig): number[] {
-  const states = config.vision.numHiddenLayers + 1;
-  return config.visionFeatureLayer.map((layer) => (layer < 0 ? states + layer : layer));
 }
 
 /**

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors';
 import { cosineMatrix, cosineRows } from './cosine';
-import { mulberry32 } from './random';
+import { mulberry32 } from '../mulberry32';
 import type { EmbeddingsInput, Matrix, Reduction, Selection, VisionInput } from './reduction';
 import {
   embeddingsInput,

@@ -4,7 +4,7 @@ import { dyRateDecision, dyRateFeatures } from './dyRate';
 import { applyLinear, type DyRateHead, type LlamaVidHead, requireHeads, softmaxRows } from './heads';
 import { gatherContext } from './llamaVid';
 import { parseReduction } from './parse';
-import { mulberry32 } from './random';
+import { mulberry32 } from '../mulberry32';
 import type { Matrix, StepInput } from './reduction';
 import { attention, keptOf, matrix, only, patchesOf, SHAPES, visionInput } from './testing';
 

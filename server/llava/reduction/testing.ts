@@ -1,7 +1,7 @@
 /** Seeded inputs and the properties that every reduction has, for the tests of this folder. */
 import { expect } from 'vitest';
 import { parseReduction } from './parse';
-import { mulberry32 } from './random';
+import { mulberry32 } from '../mulberry32';
 import type {
   EmbeddingsInput,
   LayerInput,

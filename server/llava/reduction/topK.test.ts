@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DeviceError } from '../errors';
-import { mulberry32 } from './random';
+import { mulberry32 } from '../mulberry32';
 import { attention } from './testing';
 import { keepAll, ranking, topK } from './topK';
 

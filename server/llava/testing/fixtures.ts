@@ -59,7 +59,8 @@ export function fixtureImage(fixture: Fixture, index: number): Uint8Array {
 
 /** Reads a small, trusted safetensors file whole. */
 export function readTensors(file: string): Record<string, FixtureTensor> {
-  if (!existsSync(file)) throw new Error(`${file} is missing: run the commands of training/reference/README.md`);
+  if (!existsSync(file))
+    throw new Error(`${file} is missing: run the commands of training/reference/README.md`);
   const bytes = readFileSync(file);
   const headerLength = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.toString('utf8', 8, 8 + headerLength)) as Record<

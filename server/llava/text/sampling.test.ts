@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DeviceError, InputError } from '../errors';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { createSampler, topLogits } from './sampling';
 
 function randomLogits(count: number, seed: number): Float32Array {

@@ -1,5 +1,5 @@
 import { DeviceError, InputError } from '../errors';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 
 export interface SamplerOptions {
   /** 0 = greedy: the highest logit, the lowest id among equals. */

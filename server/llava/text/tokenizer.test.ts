@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../errors';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
 import reference from './tokenizer.reference.json';
 import { Tokenizer } from './tokenizer';

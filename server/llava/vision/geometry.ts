@@ -1,4 +1,5 @@
-import type { ImageLayout, PixelRect, TileLayout, TokenId } from '../../protocol';
+import type { PixelRect } from '../../protocol';
+import { patchesPerSide } from '../checkpoint/config';
 
 /** `pad`: the whole image, centred on a square. `crop`: what the checkpoint's own processor shows the tower. */
 export type Fit = 'pad' | 'crop';
@@ -55,47 +56,8 @@ export function fitSquare(
   return { canvas, scaled, window, source };
 }
 
-/** Patches per side. A rest that makes no whole patch (SigLIP so400m: 384 = 27 * 14 + 6) is not seen by the tower. */
-export function patchesPerSide(modelSize: number, patchSize: number): number {
-  return Math.floor(modelSize / patchSize);
-}
-
 /** The part of the tower's square that its patches cover. */
-export function coveredByPatches(source: PixelRect, modelSize: number, patchSize: number): PixelRect {
-  const covered = (patchesPerSide(modelSize, patchSize) * patchSize) / modelSize;
+export function coveredByPatches(source: PixelRect, imageSize: number, patchSize: number): PixelRect {
+  const covered = (patchesPerSide({ imageSize, patchSize }) * patchSize) / imageSize;
   return { ...source, width: source.width * covered, height: source.height * covered };
-}
-
-/** The cell of a patch, in source pixels. */
-export function patchRect(tile: TileLayout, row: number, column: number): PixelRect {
-  const width = tile.source.width / tile.columns;
-  const height = tile.source.height / tile.rows;
-  return { x: tile.source.x + column * width, y: tile.source.y + row * height, width, height };
-}
-
-/** The patch that a point of the source image lies in; undefined outside the tile. */
-export function patchAt(tile: TileLayout, x: number, y: number): { row: number; column: number } | undefined {
-  const column = Math.floor(((x - tile.source.x) / tile.source.width) * tile.columns);
-  const row = Math.floor(((y - tile.source.y) / tile.source.height) * tile.rows);
-  const inside = column >= 0 && column < tile.columns && row >= 0 && row < tile.rows;
-  return inside ? { row, column } : undefined;
-}
-
-/** The cell of a patch token in source pixels; undefined for CLS, context and foreign tokens, which have no place. */
-export function tokenRect(layout: ImageLayout, id: TokenId): PixelRect | undefined {
-  const tile = layout.tiles.find(
-    ({ firstId, rows, columns }) => id >= firstId && id < firstId + rows * columns,
-  );
-  if (tile === undefined) return undefined;
-  const index = id - tile.firstId;
-  return patchRect(tile, Math.floor(index / tile.columns), index % tile.columns);
-}
-
-/** The patch token that saw a point of the source image; of several tiles the last one, which is the finest. */
-export function tokenAt(layout: ImageLayout, x: number, y: number): TokenId | undefined {
-  for (const tile of layout.tiles.toReversed()) {
-    const patch = patchAt(tile, x, y);
-    if (patch) return tile.firstId + patch.row * tile.columns + patch.column;
-  }
-  return undefined;
 }

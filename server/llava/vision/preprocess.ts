@@ -1,7 +1,8 @@
 import type { PreprocessorConfig } from '../checkpoint/checkpoint';
+import { patchesPerSide } from '../checkpoint/config';
 import type { Grid, PatchPixels } from '../reduction/reduction';
 import type { PixelRect } from '../../protocol';
-import { coveredByPatches, fitSquare, patchesPerSide, type Fit, type SquareFit } from './geometry';
+import { coveredByPatches, fitSquare, type Fit, type SquareFit } from './geometry';
 import { resample, type RgbImage } from './resample';
 
 /** One image as the vision tower takes it. */
@@ -102,7 +103,7 @@ function normalize(
 
 /** @param rgb [size, size, 3] */
 function cutPatches(rgb: Uint8Array, size: number, patchSize: number): PatchPixels {
-  const side = patchesPerSide(size, patchSize);
+  const side = patchesPerSide({ imageSize: size, patchSize });
   const rowBytes = patchSize * 3;
   const data = new Uint8Array(side * side * patchSize * rowBytes);
   let target = 0;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { mulberry32 } from '../reduction/random';
+import { mulberry32 } from '../mulberry32';
 import { resample, type Filter, type RgbImage } from './resample';
 
 const random = mulberry32(23);
