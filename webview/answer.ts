@@ -15,7 +15,7 @@ export class AnswerPanel implements Part {
   private readonly live = h('div', { class: 'visually-hidden', 'aria-live': 'polite' });
   readonly element = h(
     'section',
-    { class: 'panel answer', 'aria-label': 'Question and answer' },
+    { class: 'panel talk', 'aria-label': 'Question and answer' },
     this.body,
     this.live,
   );

@@ -87,7 +87,11 @@ export class Compare implements Part {
           })
         : undefined,
       beside && this.besideAnswer(run, beside),
-      h('div', { class: 'table-room' }, costTable(run, beside)),
+      h(
+        'div',
+        { class: 'table-room', tabindex: '0', role: 'group', 'aria-label': 'Costs' },
+        costTable(run, beside),
+      ),
       beside &&
         button({
           label: 'Show the other on the map',

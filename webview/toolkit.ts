@@ -108,6 +108,7 @@ export function textField(options: FieldOptions): HTMLElement {
     class: options.class,
     oninput: () => options.onInput(controlValue(element)),
   });
+  keepLabel(element, options.label);
   return element;
 }
 
@@ -121,7 +122,13 @@ export function textArea(options: FieldOptions): HTMLElement {
     oninput: () => options.onInput(controlValue(element)),
   });
   setControlValue(element, options.value);
+  keepLabel(element, options.label);
   return element;
+}
+
+/** When a field without visible text is connected, the library names it "Text field": name it again after that. */
+function keepLabel(field: HTMLElement, label: string): void {
+  queueMicrotask(() => field.setAttribute('aria-label', label));
 }
 
 export function progressRing(): HTMLElement {

@@ -49,6 +49,9 @@ interface Recorder {
   postMessage(message: unknown, origin: string): void;
 }
 
+/** Nothing in the view takes longer, even on a busy machine. */
+const PATIENCE_MS = 10_000;
+
 const ORIGIN = 'http://view.invalid';
 
 /**
@@ -61,6 +64,7 @@ export async function openEditorView(
   restored?: unknown,
 ): Promise<EditorView> {
   const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE_MS);
   const problems: string[] = [];
   page.on('pageerror', (error) => problems.push(String(error)));
   page.on('console', (message) => {

@@ -32,7 +32,7 @@ const PAGE_ROWS = 5;
 export class MapView implements Part {
   readonly element: HTMLElement;
   private readonly canvas = h('canvas', { 'aria-hidden': 'true' });
-  private readonly cell = h('div', { role: 'gridcell', id: 'map-cell' });
+  private readonly cell = h('div', { role: 'gridcell', id: 'map-cell', class: 'map-cell' });
   private readonly row = h('div', { role: 'row' }, this.cell);
   private readonly grid = h('div', { role: 'grid', tabindex: '0', class: 'map-grid' }, this.row);
   private scene: Scene | undefined;
@@ -272,11 +272,13 @@ export class MapView implements Part {
   private describe(): void {
     const { scene, grid, cell, row } = this;
     const model = scene?.model;
+    // A picture without tokens is no grid: it has no cells.
+    setAttribute(grid, 'role', model ? 'grid' : 'img');
+    row.hidden = model === undefined;
     if (!scene || !model || !this.layout) {
       setAttribute(grid, 'aria-label', 'Picture');
-      setAttribute(grid, 'aria-activedescendant', undefined);
-      setAttribute(cell, 'aria-label', 'No tokens yet');
-      cell.hidden = true;
+      for (const name of ['aria-activedescendant', 'aria-rowcount', 'aria-colcount'])
+        setAttribute(grid, name, undefined);
       return;
     }
     const { look } = scene.state;
@@ -290,9 +292,13 @@ export class MapView implements Part {
     setAttribute(grid, 'aria-colcount', plane.columns);
     const { trace } = model.result;
     const place = look.token === undefined ? undefined : locateToken(trace.images, look.token);
-    cell.hidden = place?.kind !== 'patch';
-    setAttribute(grid, 'aria-activedescendant', cell.hidden ? undefined : cell.id);
-    if (place?.kind !== 'patch' || look.token === undefined) return;
+    const chosen = place?.kind === 'patch';
+    setAttribute(grid, 'aria-activedescendant', chosen ? cell.id : undefined);
+    cell.classList.toggle('chosen', chosen);
+    if (!chosen || look.token === undefined) {
+      setAttribute(cell, 'aria-label', 'No patch is selected');
+      return;
+    }
     const at = planeCell(trace.images[place.image], plane, place);
     setAttribute(row, 'aria-rowindex', at.row + 1);
     setAttribute(cell, 'aria-colindex', at.column + 1);
