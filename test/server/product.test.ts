@@ -1,0 +1,99 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { copyFile } from 'node:fs/promises';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import sharp from 'sharp';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import {
+  ExportTraceRequest,
+  InspectModelRequest,
+  ListModelsRequest,
+  ReductionsRequest,
+} from '../../server/protocol';
+import { createSetup, EMBEDDED_MODEL, removeSetup, SERVER, TestServer, type Setup } from './harness';
+
+let setup: Setup;
+let server: TestServer;
+let image: string;
+let network: string;
+
+// One session with the engine and the model as they are shipped; nothing in it is scripted.
+beforeAll(async () => {
+  setup = await createSetup();
+  network = path.join(setup.folder, 'network.log');
+  writeFileSync(network, '');
+  const file = path.join(setup.workspace, 'icon.png');
+  await copyFile(path.resolve(__dirname, '../../media/icon.png'), file);
+  image = pathToFileURL(file).href;
+  const spy = path.join(__dirname, 'networkSpy.mjs');
+  server = await TestServer.start({
+    setup,
+    environment: { NODE_OPTIONS: `--import ${spy}`, NETWORK_LOG: network },
+  });
+});
+afterAll(async () => {
+  await server.stop();
+  await removeSetup(setup);
+});
+
+const question = { question: 'What is in the picture?', sampling: { maxTokens: 6 } };
+
+it('answers a question about an image, streaming, and remembers the answer', async () => {
+  const { pieces, result, stages } = await server.ask({ images: [{ uri: image }], ...question });
+  expect(pieces.join('').trim()).toBe(result.result.answer.trim());
+  expect(stages.length).toBeGreaterThan(1);
+  expect(result).toMatchObject({ cached: false, images: [{ name: 'icon.png', format: 'png' }] });
+  expect(result.result.trace.answer).toHaveLength(result.result.answerTokenIds.length);
+  const again = await server.ask({ images: [{ uri: image }], ...question });
+  expect(again.result).toEqual({ ...result, cached: true });
+});
+
+it('answers with fewer tokens under a reduction', async () => {
+  const { result } = await server.ask({
+    images: [{ uri: image }],
+    reduction: 'fastv:layer=2,keep=0.5',
+    ...question,
+  });
+  expect(result.result.reduction).toMatch(/^fastv:/);
+  expect(result.result.trace.stages.length).toBeGreaterThan(0);
+  expect(Math.min(...result.result.costs.imageTokens.perStage)).toBeLessThan(
+    result.result.costs.imageTokens.total,
+  );
+});
+
+it('exports the answer in every format', async () => {
+  const images = [{ uri: image }];
+  const { result } = await server.ask({ images, ...question });
+  for (const format of ['png', 'json', 'html'] as const) {
+    const file = await server.request(ExportTraceRequest.type, { format, result: result.result, images });
+    const data = Buffer.from(file.base64, 'base64');
+    expect(file.name).toMatch(new RegExp(`^icon\\.\\w+\\.${format}$`));
+    if (format === 'png') expect((await sharp(data).metadata()).format).toBe('png');
+    else if (format === 'json')
+      expect(JSON.parse(data.toString())).toMatchObject({ answer: result.result.answer });
+    else expect(data.toString()).toContain("default-src 'none'");
+  }
+});
+
+it('lists and inspects the embedded model, and describes the reductions', async () => {
+  const [model] = await server.request(ListModelsRequest.type, {});
+  expect(model).toMatchObject({ origin: 'embedded', chosen: true, setting: '', directory: EMBEDDED_MODEL });
+  expect(await server.request(InspectModelRequest.type, { directory: EMBEDDED_MODEL })).toEqual(
+    model.summary,
+  );
+  const ids = (await server.request(ReductionsRequest.type, {})).map(({ id }) => id);
+  expect(ids).toEqual(expect.arrayContaining(['fastv', 'visionzip']));
+});
+
+it('touches no network in all of this', () => {
+  const lines = readFileSync(network, 'utf8').trim().split('\n');
+  expect(lines.filter((line) => line.endsWith('spy ready')).length).toBeGreaterThanOrEqual(3);
+  expect(lines.filter((line) => !line.endsWith('spy ready'))).toEqual([]);
+});
+
+it('keeps onnxruntime and sharp out of the language server', () => {
+  const code = readFileSync(SERVER, 'utf8');
+  expect(code).not.toMatch(/require\(["'](?:onnxruntime-node|sharp)["']\)/);
+  const maps = readFileSync(`/proc/${server.process.pid}/maps`, 'utf8');
+  expect(maps).not.toMatch(/onnxruntime|libvips/);
+});
