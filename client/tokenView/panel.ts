@@ -6,6 +6,9 @@ import { resourceRoots, tokenViewHtml } from './html';
 
 export const TOKEN_VIEW_TYPE = 'fovea.tokenView';
 
+/** The tab's title while there is no image. */
+export const NO_IMAGE_TITLE = vscode.l10n.t('Fovea Tokens');
+
 export interface PanelListener {
   onMessage(message: FromTokenView): void;
   onDispose(): void;
@@ -39,17 +42,24 @@ export class TokenViewPanel {
 
   static create(preserveFocus: boolean): vscode.WebviewPanel {
     const column = { viewColumn: vscode.ViewColumn.Beside, preserveFocus };
-    return vscode.window.createWebviewPanel(TOKEN_VIEW_TYPE, vscode.l10n.t('Fovea Tokens'), column, {
+    return vscode.window.createWebviewPanel(TOKEN_VIEW_TYPE, NO_IMAGE_TITLE, column, {
       enableScripts: true,
     });
   }
 
   /** Brings the view to the front, but never over the editor that the user is in: then it moves beside it. */
-  reveal(preserveFocus: boolean): void {
+  async reveal(preserveFocus: boolean): Promise<void> {
     if (this.panel.visible && preserveFocus) return;
-    const covers =
-      !this.panel.visible && vscode.window.activeTextEditor?.viewColumn === this.panel.viewColumn;
-    this.panel.reveal(covers ? vscode.ViewColumn.Beside : this.panel.viewColumn, preserveFocus);
+    const editor = vscode.window.activeTextEditor;
+    const column = editor?.viewColumn;
+    if (this.panel.visible || !editor || column !== this.panel.viewColumn) {
+      return this.panel.reveal(this.panel.viewColumn, preserveFocus);
+    }
+    const others = vscode.window.tabGroups.all.filter(({ viewColumn }) => viewColumn !== column);
+    this.panel.reveal(others[0]?.viewColumn ?? vscode.ViewColumn.Beside);
+    // A moved tab is a preview, which the next file opened there would replace.
+    await vscode.commands.executeCommand('workbench.action.keepEditor');
+    if (preserveFocus) await vscode.window.showTextDocument(editor.document, column);
   }
 
   set title(title: string) {

@@ -22,7 +22,7 @@ import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
 import { saveExport } from './saveExport';
 import { droppedImage, imageFromView } from './incoming';
-import { TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
+import { NO_IMAGE_TITLE, TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
 import { pictureOf } from './picture';
 import type { ShownImages } from './shownImages';
 
@@ -98,15 +98,15 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     this.attach(panel);
   }
 
-  show(preserveFocus = false): void {
-    if (this.panel) this.panel.reveal(preserveFocus);
+  async show(preserveFocus = false): Promise<void> {
+    if (this.panel) await this.panel.reveal(preserveFocus);
     else this.attach(TokenViewPanel.create(preserveFocus));
   }
 
-  /** Shows images without asking anything yet. */
+  /** Shows images without asking anything yet; none at all is an invitation to paste or drop one. */
   async showImages(images: NamedImage[]): Promise<void> {
     this.run?.cancellation.cancel();
-    this.show(true);
+    await this.show(true);
     try {
       this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
     } catch (error) {
@@ -126,7 +126,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   async ask(question: Question): Promise<Outcome> {
     this.run?.cancellation.cancel();
     const run = this.begin(question);
-    this.show(true);
+    await this.show(true);
     try {
       return { result: await this.answer(run, question) };
     } catch (error) {
@@ -219,8 +219,8 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   }
 
   private setTitle(images: readonly NamedImage[]): void {
-    if (this.panel)
-      this.panel.title = vscode.l10n.t('Tokens: {0}', images.map(({ name }) => name).join(', '));
+    const names = images.map(({ name }) => name).join(', ');
+    if (this.panel) this.panel.title = names === '' ? NO_IMAGE_TITLE : vscode.l10n.t('Tokens: {0}', names);
   }
 
   private attach(panel: vscode.WebviewPanel): void {

@@ -51,7 +51,7 @@ export async function openFile(page, name) {
   await page.keyboard.press('Control+p');
   await quickInput(page).fill(name);
   await quickRows(page).filter({ hasText: name }).first().click();
-  await page.locator('.tab.active', { hasText: name }).waitFor({ timeout: PATIENCE });
+  await page.locator(`.tab.active[data-resource-name="${name}"]`).first().waitFor({ timeout: PATIENCE });
 }
 
 /**
@@ -115,12 +115,10 @@ export async function contextMenu(page, target) {
 /** Opens folders of the explorer down to a file, and returns its row. */
 export async function explorerRow(page, ...path) {
   for (const [index, name] of path.entries()) {
-    const row = page
-      .locator('.explorer-folders-view .monaco-list-row')
-      .filter({ has: page.locator(`[aria-label^="${name}"], .label-name:text-is("${name}")`) });
-    await row.first().waitFor({ timeout: PATIENCE });
-    if (index === path.length - 1) return row.first();
-    if ((await row.first().getAttribute('aria-expanded')) !== 'true') await row.first().click();
+    const row = page.locator(`.explorer-folders-view .monaco-list-row[aria-label^="${name}"]`).first();
+    await row.waitFor({ timeout: PATIENCE });
+    if (index === path.length - 1) return row;
+    if ((await row.getAttribute('aria-expanded')) !== 'true') await row.click();
   }
   throw new Error('No path was given.');
 }
@@ -131,6 +129,14 @@ export async function appears(locator, timeout) {
     () => true,
     () => false,
   );
+}
+
+/** Chooses a colour theme by its name. */
+export async function chooseTheme(page, name) {
+  await runCommand(page, 'Preferences: Color Theme');
+  await quickInput(page).fill(name);
+  await quickRows(page).filter({ hasText: name }).first().waitFor({ timeout: PATIENCE });
+  await page.keyboard.press('Enter');
 }
 
 /** Polls until a value satisfies a condition. */

@@ -42,6 +42,10 @@ const workspace = join(root, 'workspace');
 const results = [];
 let server;
 let browser;
+// Whoever stops this run stops its server too: it is a process group of its own.
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.once(signal, () => void server?.stop().finally(() => process.exit(130)));
+}
 try {
   await rm(output, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
@@ -65,7 +69,6 @@ try {
     page,
     url: server.url,
     workspace,
-    settingsFile: join(server.user, 'User', 'settings.json'),
     screenshot,
   };
   for (const [name, scenario] of Object.entries(scenarios)) {

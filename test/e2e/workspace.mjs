@@ -70,6 +70,8 @@ export const dark = './images/settings-dark.png';
 export const pixel = 'data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==';
 export { login };
 `,
+  'images.d.ts': "declare module '*.png' {\n  const url: string;\n  export default url;\n}\n",
+  'tsconfig.json': '{ "compilerOptions": { "module": "esnext", "target": "es2022", "types": [] } }\n',
   'page.html': '<!DOCTYPE html>\n<img alt="" src="images/login.png">\n<img src=\'images/photo.jpg\'>\n',
   'style.css': '.hero { background: url("images/login.png") no-repeat; }\n',
   'data.json': '{ "picture": "images/login.png" }\n',
