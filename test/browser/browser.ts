@@ -15,8 +15,11 @@ export const ROOT = join(import.meta.dirname, '..', '..');
 
 /** The built view. `npm run test:browser` builds it first. */
 export function viewScript(): string {
-  return readFileSync(join(ROOT, 'dist', 'webview.js'), 'utf8');
+  script ??= readFileSync(join(ROOT, 'dist', 'webview.js'), 'utf8');
+  return script;
 }
+/** Read once: a build that runs beside the tests must not change what they test halfway. */
+let script: string | undefined;
 
 /** @throws Error that says how to get a browser */
 export async function launch(): Promise<Browser> {
