@@ -4,17 +4,18 @@ import path from 'node:path';
 import { printPieces } from './cli/ask';
 import { embeddedModelDirectory } from './cli/embeddedModel';
 import { bytes, milliseconds } from './cli/format';
-import { writeTrace } from './cli/trace';
+import { writeRuns } from './cli/trace';
 import { toErrorData } from './llava/errors';
 import { LlavaModel } from './llava/model';
+import type { AnswerResult } from './protocol';
 
-/** What `npm start` asks about which picture; `truth` is what a person sees in it. */
+/** What `npm start` asks about which picture. */
 interface Demonstration {
   readonly image: string;
   readonly questions: readonly string[];
 }
 
-const REDUCTIONS = ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=108,contextual=20'];
+const COMPARED = ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=108,contextual=20'];
 
 /** `npm start`: two questions about a sample screenshot, with all tokens, FastV and VisionZip, on the embedded model. */
 async function main(): Promise<void> {
@@ -35,12 +36,11 @@ async function main(): Promise<void> {
   try {
     for (const [index, question] of demonstration.questions.entries()) {
       process.stdout.write(`\n? ${question}\n`);
-      for (const reduction of REDUCTIONS) {
+      const results: AnswerResult[] = [];
+      for (const reduction of COMPARED) {
         process.stdout.write(`  ${reduction.padEnd(38)} `);
-        const result = await model.ask(
-          { images: [image], question, reduction },
-          { onToken: printPieces() },
-        );
+        const result = await model.ask({ images: [image], question, reduction }, { onToken: printPieces() });
+        results.push(result);
         const { imageTokens, timings, cacheBytes } = result.costs;
         const left = imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;
         process.stdout.write(
@@ -48,10 +48,9 @@ async function main(): Promise<void> {
             ` · vision ${milliseconds(timings.vision)} · prefill ${milliseconds(timings.prefill)}` +
             ` · decode ${milliseconds(timings.generate)} · cache ${bytes(cacheBytes)}\n`,
         );
-        const name = `question-${index + 1}-${result.reduction.split(':')[0]}.html`;
-        const written = await writeTrace(path.join(output, name), result, [image]);
-        process.stdout.write(`    ${path.relative(process.cwd(), written)}\n`);
       }
+      const page = await writeRuns(path.join(output, `question-${index + 1}.html`), results, [image]);
+      process.stdout.write(`  the tokens: ${path.relative(process.cwd(), page)}\n`);
     }
   } finally {
     await model.dispose();

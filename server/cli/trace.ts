@@ -8,6 +8,7 @@ import {
   traceToPng,
 } from '../features/traceExport/traceExport';
 import { InputError } from '../llava/errors';
+import { REDUCTIONS } from '../llava/reduction/registry';
 import { toPng } from '../llava/vision/decode';
 import type { AnswerResult } from '../protocol';
 
@@ -21,6 +22,15 @@ export async function writeTrace(
   images: readonly Uint8Array[],
 ): Promise<string> {
   return writeOutput(file, await render(path.extname(file).toLowerCase(), result, images));
+}
+
+/** Writes one page that shows several runs on the same images side by side. Returns the absolute path. */
+export async function writeRuns(
+  file: string,
+  results: readonly AnswerResult[],
+  images: readonly Uint8Array[],
+): Promise<string> {
+  return writeOutput(file, await renderPage(results, images));
 }
 
 /** Writes what the user asked for into a file. Returns the absolute path. @throws InputError where that is not possible. */
@@ -46,10 +56,16 @@ async function render(
   images: readonly Uint8Array[],
 ): Promise<string | Uint8Array> {
   if (ending === '.json') return traceToJson(result);
-  const pictures = await exportedPictures(images);
-  if (ending === '.png') return traceToPng(result, pictures);
+  if (ending === '.png') return traceToPng(result, await exportedPictures(images));
+  return renderPage([result], images);
+}
+
+/** The token view as a page of its own; the last run is the one shown first. */
+async function renderPage(results: readonly AnswerResult[], images: readonly Uint8Array[]): Promise<string> {
   const view = await readFile(path.join(__dirname, 'webview.js'), 'utf8');
-  return traceToHtml(result, pictures, view);
+  const methods = REDUCTIONS.map(({ description }) => description);
+  const [last, ...before] = results.toReversed();
+  return traceToHtml(last, await exportedPictures(images), view, { earlier: before.toReversed(), methods });
 }
 
 /** The images as an export carries them. */
