@@ -21,6 +21,7 @@ import { imageFacts, loadImage, type DirectSource } from './images/source';
 import { Supervisor } from './inference/supervisor';
 import { REDUCTIONS } from './llava/reduction/registry';
 import {
+  AnalyzeRequest,
   AskRequest,
   ClearAnswerCacheRequest,
   ExportTraceRequest,
@@ -138,6 +139,14 @@ answer(AskRequest.type, (params, { signal, partial, progress }) =>
       onPieces: (pieces, index) => partial({ pieces, index }),
       onProgress: ({ stage, fraction }) => progress(stage, fraction),
     },
+  }),
+);
+
+answer(AnalyzeRequest.type, (params, { signal, progress }) =>
+  running().asking.analyze(params, {
+    priority: 'user',
+    signal,
+    listener: { onProgress: ({ stage, fraction }) => progress(stage, fraction) },
   }),
 );
 

@@ -461,6 +461,30 @@ export namespace AskRequest {
   export const type: RequestDescription<Params, Result, Partial> = { method };
 }
 
+/**
+ * Measure where the model looks while it answers a question, and how likely the answer is when the image tokens are dropped from any
+ * decoder layer on ({@link AttentionAnalysis}). Client -> server, only when the user asked for it: it takes several times as long as
+ * the answer. Without reduction, greedily, never cached; it waits in the queue of the questions, and identical requests in flight
+ * share one run. Progress through `workDoneToken`; `$/cancelRequest` ends it within one layer or token.
+ */
+export namespace AnalyzeRequest {
+  export const method = 'fovea/analyze';
+  export interface Params {
+    images: ImageSource[];
+    /** Absent: {@link EXPLAIN_QUESTION}. */
+    question?: string;
+    /** A system text for the prompt's template; absent: the template's own. */
+    system?: string;
+    /** Absent: the setting. */
+    fit?: 'pad' | 'crop';
+    /** Longest answer, in tokens. Absent: the setting. */
+    maxTokens?: number;
+    workDoneToken?: string | number;
+  }
+  export type Result = AttentionAnalysis;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
 /** Facts from an image's header. Client -> server. Never waits for the model. */
 export namespace ImageFactsRequest {
   export const method = 'fovea/imageFacts';

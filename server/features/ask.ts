@@ -5,8 +5,10 @@ import type { Listener, Priority } from '../inference/queue';
 import type { Supervisor, Task } from '../inference/supervisor';
 import {
   EXPLAIN_QUESTION,
+  type AnalyzeRequest,
   type AnswerResult,
   type AskRequest,
+  type AttentionAnalysis,
   type ImageSource,
   type Settings,
 } from '../protocol';
@@ -79,6 +81,34 @@ export class Asking {
   async cached(params: AskRequest.Params): Promise<AnswerResult | undefined> {
     const { key } = await this.#prepare(params);
     return this.#dependencies.cache.get(key);
+  }
+
+  /** @throws as {@link ask} */
+  async analyze(
+    { images, question, system, fit, maxTokens }: AnalyzeRequest.Params,
+    { priority, listener, signal }: AskOptions,
+  ): Promise<AttentionAnalysis> {
+    const sampling = { maxTokens, temperature: 0 };
+    // Prepared like the question whose answer it explains.
+    const prepared = await this.#prepare({ images, question, system, fit, reduction: 'none', sampling });
+    const asked = prepared.task.question;
+    return this.#dependencies.supervisor.analyze({
+      key: answerKeyText(prepared.key),
+      priority,
+      params: {
+        choice: prepared.task.choice,
+        question: {
+          images: asked.images,
+          question: asked.question,
+          system: asked.system,
+          fit: asked.fit,
+          maxTokens: asked.sampling?.maxTokens,
+          limits: asked.limits,
+        },
+      },
+      listener,
+      signal,
+    });
   }
 
   async #prepare(params: AskRequest.Params): Promise<Prepared> {

@@ -1,5 +1,6 @@
-import type { AnswerResult } from '../protocol';
+import type { AnswerResult, AttentionAnalysis } from '../protocol';
 import type {
+  EngineAnalysis,
   EngineQuestion,
   ExportedFile,
   ExportOrder,
@@ -29,4 +30,8 @@ export interface OpenedModel extends LoadedModel {
       onProgress: (progress: Progress) => void;
     },
   ): Promise<AnswerResult>;
+  analyze(
+    question: EngineAnalysis,
+    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  ): Promise<AttentionAnalysis>;
 }

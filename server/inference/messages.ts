@@ -1,4 +1,11 @@
-import type { AnswerResult, DeviceChoice, ErrorData, ModelSummary, SamplingOptions } from '../protocol';
+import type {
+  AnswerResult,
+  AttentionAnalysis,
+  DeviceChoice,
+  ErrorData,
+  ModelSummary,
+  SamplingOptions,
+} from '../protocol';
 
 /**
  * What the language server and the inference process say to each other. The channel is Node's IPC with `advanced`
@@ -32,6 +39,9 @@ export interface EngineQuestion {
   limits: ImageLimits;
 }
 
+/** A question to analyse: unreduced and greedy. */
+export type EngineAnalysis = Omit<EngineQuestion, 'reduction' | 'sampling'> & { maxTokens?: number };
+
 export interface ImageLimits {
   /** Most pixels of one picture that are decoded. */
   maxPixels: number;
@@ -57,6 +67,7 @@ export interface Calls {
   /** Load the model. Once per process. */
   open: { params: ModelChoice; result: LoadedModel };
   ask: { params: EngineQuestion; result: AnswerResult };
+  analyze: { params: EngineAnalysis; result: AttentionAnalysis };
   /** Needs no model. */
   export: { params: ExportOrder; result: ExportedFile };
 }

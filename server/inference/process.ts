@@ -17,6 +17,7 @@ const engine: Engine = {
       summary: model.summary,
       device: model.device,
       ask: (question, askOptions) => model.ask(question, askOptions),
+      analyze: (question, analysisOptions) => model.analyze(question, analysisOptions),
     };
   },
   async export(order) {

@@ -29,6 +29,9 @@ export function serveEngine(engine: Engine): void {
         const onToken = (piece: string, index: number): void => send({ kind: 'token', id, piece, index });
         return model.ask(message.params, { signal, onToken, onProgress });
       }
+      case 'analyze':
+        if (!model) throw noModel();
+        return model.analyze(message.params, { signal, onProgress });
       case 'export':
         return engine.export(message.params);
     }

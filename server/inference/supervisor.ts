@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { CancelledError, DeviceError, FoveaError, throwIfCancelled, toErrorData } from '../llava/errors';
-import type { AnswerResult, DeviceChoice, StatusNotification } from '../protocol';
+import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { InferenceChild } from './child';
 import { describeExit, InferenceCrashedError, InferenceStoppedError, type ProcessExit } from './errors';
 import type {
   CallName,
   Calls,
+  EngineAnalysis,
   EngineQuestion,
   ExportedFile,
   ExportOrder,
@@ -43,6 +44,15 @@ export interface Task {
   question: EngineQuestion;
 }
 
+/** An analysis together with the model that it is about. */
+export interface AnalysisTask {
+  choice: ModelChoice;
+  question: EngineAnalysis;
+}
+
+/** What waits in the queue: a call that needs a loaded model. */
+type Work = ({ name: 'ask' } & Task) | ({ name: 'analyze' } & AnalysisTask);
+
 /** What the supervisor knows for the status item; the rest is added by its owner. */
 export type InferenceStatus = Omit<StatusNotification.Params, 'modelDirectory'>;
 
@@ -77,7 +87,7 @@ interface ProbedDevice {
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #queue: RequestQueue<Task, AnswerResult>;
+  readonly #queue: RequestQueue<Work, AnswerResult | AttentionAnalysis>;
   /** Every process that may be alive, for the end. */
   readonly #children = new Set<InferenceChild>();
   readonly #probes = new Map<DeviceChoice, ProbedDevice>();
@@ -92,7 +102,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.#queue = new RequestQueue(
-      (task, context) => this.#answer(task, context),
+      (work, context) => this.#perform(work, context),
       () => this.#setStatus({ waiting: this.#queue.waiting }),
     );
   }
@@ -108,6 +118,19 @@ export class Supervisor {
 
   /** Queues a question. Rejects with the engine's errors, {@link InferenceCrashedError}, {@link InferenceStoppedError}, ... */
   ask(submission: Submission<Task>): Promise<AnswerResult> {
+    const params: Work = { name: 'ask', ...submission.params };
+    return this.#submit({ ...submission, params }) as Promise<AnswerResult>;
+  }
+
+  /** Queues an analysis among the questions. Rejects like {@link ask}. */
+  analyze(submission: Submission<AnalysisTask>): Promise<AttentionAnalysis> {
+    const params: Work = { name: 'analyze', ...submission.params };
+    // Keys are of questions: an analysis of the same question is another piece of work.
+    const key = `analyze ${submission.key}`;
+    return this.#submit({ ...submission, key, params }) as Promise<AttentionAnalysis>;
+  }
+
+  #submit(submission: Submission<Work>): Promise<AnswerResult | AttentionAnalysis> {
     if (this.#stopped) return Promise.reject(this.#stopped);
     return this.#queue.submit(submission);
   }
@@ -175,7 +198,7 @@ export class Supervisor {
     this.#probes.clear();
   }
 
-  async #answer({ choice, question }: Task, context: RunContext): Promise<AnswerResult> {
+  async #perform(work: Work, context: RunContext): Promise<AnswerResult | AttentionAnalysis> {
     if (this.#stopped) throw this.#stopped;
     throwIfCancelled(context.signal);
     clearTimeout(this.#idleTimer);
@@ -187,7 +210,7 @@ export class Supervisor {
       },
     };
     try {
-      const { child, model, deviceNote } = await this.#ensureOpen(choice, report);
+      const { child, model, deviceNote } = await this.#ensureOpen(work.choice, report);
       throwIfCancelled(context.signal);
       this.#setStatus({
         state: 'working',
@@ -196,7 +219,10 @@ export class Supervisor {
         deviceNote,
         ...cleared,
       });
-      const result = await this.#cancellable(child, 'ask', question, report);
+      const result =
+        work.name === 'ask'
+          ? await this.#cancellable(child, 'ask', work.question, report)
+          : await this.#cancellable(child, 'analyze', work.question, report);
       this.#setStatus({ memoryBytes: child.memoryBytes });
       return result;
     } catch (error) {

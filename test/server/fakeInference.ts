@@ -3,7 +3,7 @@ import type { Engine } from '../../server/inference/engine';
 import { serveEngine } from '../../server/inference/serve';
 import { watchParent } from '../../server/inference/watchdog';
 import { CancelledError, DeviceError, ModelError } from '../../server/llava/errors';
-import type { AnswerResult } from '../../server/protocol';
+import type { AnswerResult, AttentionAnalysis } from '../../server/protocol';
 
 /**
  * The inference program with a scripted engine: everything of the product around it is real. What it does is written in
@@ -108,6 +108,14 @@ const engine: Engine = {
         note(`answered ${text}`);
         return answerOf(pieces.join(''), text, question.reduction ?? 'none', question.images.length);
       },
+      async analyze(question, { signal, onProgress }) {
+        const script = JSON.parse(question.question) as Script;
+        note(`analyze ${question.question}`);
+        onProgress({ stage: 'without the image', fraction: 0.5 });
+        await pause(script.prefill ?? 0, signal);
+        if (script.crash === 'prefill') die('SIGKILL');
+        return analysisOf(question.question, question.maxTokens ?? 0);
+      },
     };
   },
   export: (order) =>
@@ -117,6 +125,25 @@ const engine: Engine = {
       data: Buffer.from(`${order.format} of ${order.result.answer}, ${order.images[0].name}`),
     }),
 };
+
+/** Tells the longest answer through the number of its tokens. */
+function analysisOf(question: string, maxTokens: number): AttentionAnalysis {
+  return {
+    version: 1,
+    question,
+    answer: 'yes',
+    answerTokens: Array.from({ length: maxTokens }, (_, id) => ({ id, text: 'y' })),
+    images: [],
+    vision: [],
+    layers: [],
+    steps: [],
+    imageShares: [],
+    removal: [{ layer: 0, logLikelihood: -1 }],
+    model: { name: 'fake', directory: '', family: 'fake', parameters: 1, hash: 'fake' },
+    device: 'cpu',
+    milliseconds: { answer: 1, removal: 1 },
+  };
+}
 
 function answerOf(answer: string, question: string, reduction: string, images: number): AnswerResult {
   const timings = {
