@@ -2,6 +2,7 @@ import { CancelledError, toErrorData } from './llava/errors';
 import type { ErrorKind } from './protocol';
 import { analyze } from './cli/analyze';
 import { ask } from './cli/ask';
+import { compare } from './cli/compare';
 import { inspect } from './cli/inspect';
 import { HELP, parseCommand, VERSION } from './cli/arguments';
 
@@ -31,6 +32,9 @@ async function main(): Promise<number> {
         break;
       case 'analyze':
         await analyze(command, cancellation.signal);
+        break;
+      case 'compare':
+        await compare(command, cancellation.signal);
         break;
       case 'inspect':
         await inspect(command, cancellation.signal);

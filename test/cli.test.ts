@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process';
 import { readFile, rm, writeFile, cp, truncate } from 'node:fs/promises';
 import path from 'node:path';
 
@@ -7,32 +6,14 @@ import { beforeAll, describe, expect, it } from 'vitest';
 
 import { CHECKPOINT_FIXTURES, readFixture } from '../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../server/llava/testing/temporaryDirectory';
+import { type Outcome, runCommandLine } from './commandLine';
 
-/** The built command line, as a user runs it. `npm test` builds it first. */
-const CLI = path.join(__dirname, '..', 'dist', 'cli.js');
 const folder = temporaryDirectory();
 const fixture = readFixture('clip-llama');
 const IMAGE = path.join(fixture.directory, 'reference', 'image-0.png');
 
-interface Outcome {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-function fovea(args: string[], options: { interruptAtFirstOutput?: boolean } = {}): Promise<Outcome> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [CLI, ...args], {
-      env: { ...process.env, XDG_CACHE_HOME: folder, LOCALAPPDATA: folder },
-    });
-    const outcome: Outcome = { code: null, stdout: '', stderr: '' };
-    child.stdout.on('data', (chunk: Buffer) => (outcome.stdout += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (outcome.stderr += chunk.toString()));
-    child.on('error', reject);
-    child.on('close', (code) => resolve({ ...outcome, code }));
-    if (options.interruptAtFirstOutput) child.stdout.once('data', () => child.kill('SIGINT'));
-  });
-}
+const fovea = (args: string[], options: { interruptAtFirstOutput?: boolean } = {}): Promise<Outcome> =>
+  runCommandLine(args, folder, options);
 
 const ask = (image: string, ...options: string[]): Promise<Outcome> =>
   fovea(['ask', image, fixture.description.question, '--model', fixture.directory, ...options]);

@@ -46,12 +46,16 @@ export interface AnalyzeCommand {
   json: boolean;
 }
 
-export type Command = AskCommand | AnalyzeCommand | InspectCommand | { name: 'help' } | { name: 'version' };
+export type CompareCommand = Omit<AnalyzeCommand, 'name'> & { name: 'compare'; reductions: string[] };
+
+export type Command =
+  AskCommand | AnalyzeCommand | CompareCommand | InspectCommand | { name: 'help' } | { name: 'version' };
 
 export const HELP = `fovea ${version}: ask about an image with a LLaVA model on this machine, and see which visual tokens it used
 
 usage
   fovea ask <image> <question> [options]
+  fovea compare <image> <question> --reduce <spec> --reduce <spec> ... [--json] [--html <file>] [options]
   fovea analyze <image> <question> [--json] [--html <file>] [options]
   fovea inspect [<model folder>] [--json]
 
@@ -72,6 +76,10 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
   --trace <file>          what happened to every image token: .html, .json or .png
   --json                  one JSON object on stdout and nothing else
 
+compare asks the same question under every --reduce and shows answers, tokens, times, memory and multiplications side
+by side; what differs from the first answer is marked. It takes --model, --device, --fit, --max-tokens and --system.
+  --html <file>           a page with the token maps
+
 analyze asks without reduction and shows where the model looks: attention by type of token, layer and answer
 token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
 from any layer on. It takes --model, --device, --fit, --max-tokens and --system as above.
@@ -82,7 +90,7 @@ exit codes
 `;
 
 /** Options of every command that asks. */
-const MODEL_OPTIONS = {
+const QUESTION_OPTIONS = {
   model: { type: 'string' },
   device: { type: 'string', default: 'auto' },
   fit: { type: 'string', default: 'pad' },
@@ -92,7 +100,7 @@ const MODEL_OPTIONS = {
 } satisfies OptionsConfig;
 
 const ASK_OPTIONS = {
-  ...MODEL_OPTIONS,
+  ...QUESTION_OPTIONS,
   reduce: { type: 'string', default: 'none' },
   temperature: { type: 'string' },
   'top-p': { type: 'string' },
@@ -101,7 +109,12 @@ const ASK_OPTIONS = {
   trace: { type: 'string' },
 } satisfies OptionsConfig;
 
-const ANALYZE_OPTIONS = { ...MODEL_OPTIONS, html: { type: 'string' } } satisfies OptionsConfig;
+const ANALYZE_OPTIONS = { ...QUESTION_OPTIONS, html: { type: 'string' } } satisfies OptionsConfig;
+
+const COMPARE_OPTIONS = {
+  ...ANALYZE_OPTIONS,
+  reduce: { type: 'string', multiple: true },
+} satisfies OptionsConfig;
 
 /** @throws InputError for anything that is not a valid command line; the message says what is. */
 export function parseCommand(args: readonly string[]): Command {
@@ -111,10 +124,11 @@ export function parseCommand(args: readonly string[]): Command {
   if (name === '--version' || name === 'version') return { name: 'version' };
   if (name === 'ask') return parseAsk(rest);
   if (name === 'analyze') return parseAnalyze(rest);
+  if (name === 'compare') return parseCompare(rest);
   if (name === 'inspect') return parseInspect(rest);
   throw usageError(
     `There is no command "${name}".`,
-    'The commands are ask, analyze and inspect; fovea help shows how.',
+    'The commands are ask, analyze, compare and inspect; fovea help shows how.',
   );
 }
 
@@ -149,9 +163,30 @@ function parseAsk(args: readonly string[]): AskCommand {
 
 function parseAnalyze(args: readonly string[]): AnalyzeCommand {
   const { values, positionals } = parse(args, ANALYZE_OPTIONS);
+  return { name: 'analyze', ...greedyQuestion('analyze', values, positionals) };
+}
+
+function parseCompare(args: readonly string[]): CompareCommand {
+  const { values, positionals } = parse(args, COMPARE_OPTIONS);
+  const reductions = values.reduce ?? [];
+  if (reductions.length < 2) {
+    throw usageError(
+      `"fovea compare" takes at least two --reduce, but got ${reductions.length}.`,
+      'For example --reduce none --reduce fastv:layer=2,keep=0.5 --reduce visionzip.',
+    );
+  }
+  for (const reduction of reductions) parseReduction(reduction);
+  return { name: 'compare', ...greedyQuestion('compare', values, positionals), reductions };
+}
+
+/** What the commands have in common that measure a greedy answer. */
+function greedyQuestion(
+  command: string,
+  values: ReturnType<typeof parse<typeof ANALYZE_OPTIONS>>['values'],
+  positionals: readonly string[],
+): Omit<AnalyzeCommand, 'name'> {
   return {
-    name: 'analyze',
-    ...imageAndQuestion('analyze', positionals),
+    ...imageAndQuestion(command, positionals),
     model: values.model ?? embeddedModelDirectory(),
     device: oneOf('device', values.device, DEVICE_CHOICES),
     fit: oneOf('fit', values.fit, ['pad', 'crop'] as const),
