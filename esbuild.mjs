@@ -4,7 +4,8 @@ import { existsSync, writeFileSync } from 'node:fs';
 
 const watch = process.argv.includes('--watch');
 const production = process.argv.includes('--production');
-const option = (name) => process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
+const option = (name) =>
+  process.argv.find((argument) => argument.startsWith(`--${name}=`))?.slice(name.length + 3);
 
 /** Native modules stay outside the bundles: they are loaded from node_modules (or dist/node_modules in a VSIX). */
 const external = ['vscode', 'onnxruntime-node', 'sharp'];
@@ -41,7 +42,9 @@ const programs = [
 ].map((program) => ({ ...program, outdir: option('outdir') ?? 'dist' }));
 
 // Absent entries are skipped while the project grows; a missing one fails where it is used.
-const present = programs.filter((program) => Object.values(program.entryPoints).every((file) => existsSync(file)));
+const present = programs.filter((program) =>
+  Object.values(program.entryPoints).every((file) => existsSync(file)),
+);
 
 if (watch) {
   for (const program of present) await (await context(program)).watch();
@@ -49,5 +52,6 @@ if (watch) {
   const results = await Promise.all(present.map((program) => build({ ...program, metafile: true })));
   // Which packages went into the bundles: what the notices of a VSIX must name.
   const metafile = option('metafile');
-  if (metafile) writeFileSync(metafile, JSON.stringify(results.flatMap((result) => Object.keys(result.metafile.inputs))));
+  if (metafile)
+    writeFileSync(metafile, JSON.stringify(results.flatMap((result) => Object.keys(result.metafile.inputs))));
 }
