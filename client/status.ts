@@ -73,7 +73,7 @@ async function showActions(status: Status | undefined): Promise<void> {
     [status.error.message, status.error.why, status.error.nextStep].filter(Boolean).join(' ');
   const picked = await vscode.window.showQuickPick(actionsFor(status?.state ?? 'idle'), {
     title: stateText(status),
-    placeHolder: error ?? status?.deviceNote ?? detailText(status),
+    placeHolder: error ?? [detailText(status), status?.deviceNote].filter(Boolean).join(' · '),
   });
   if (picked) await vscode.commands.executeCommand(picked.command, ...(picked.values ?? []));
 }

@@ -30,6 +30,7 @@ import {
   ImageReferencesRequest,
   InspectModelRequest,
   ListModelsRequest,
+  PictureRequest,
   ReductionsRequest,
   RestartInferenceRequest,
   StatusNotification,
@@ -151,6 +152,14 @@ answer(AnalyzeRequest.type, (params, { signal, progress }) =>
 );
 
 answer(ImageFactsRequest.type, async ({ image }) => imageFacts(await direct(image), workspaceFolders));
+
+answer(PictureRequest.type, async ({ image }, { signal }) => {
+  const settings = await settingsOf(image);
+  const { bytes } = await load(image, settings);
+  const limits = { maxPixels: settings.image.maxMegapixels * 1e6 };
+  const png = await running().supervisor.picture({ image: bytes, limits }, signal);
+  return { base64: Buffer.from(png).toString('base64') };
+});
 
 answer(ImageReferenceAtRequest.type, async ({ textDocument, position }) => {
   const document = documents.get(textDocument.uri);

@@ -495,6 +495,22 @@ export namespace ImageFactsRequest {
   export const type: RequestDescription<Params, Result> = { method };
 }
 
+/**
+ * An image as every browser can show it, whatever its format (SVG and TIFF among them). Client -> server. It is decoded with the limits
+ * of the settings, in a process of its own, so that it neither waits for a question nor can hurt one.
+ */
+export namespace PictureRequest {
+  export const method = 'fovea/picture';
+  export interface Params {
+    image: ImageSource;
+  }
+  export interface Result {
+    /** A PNG: upright, opaque, and scaled down where its longer side had more than 2048 pixels. */
+    base64: string;
+  }
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
 /** The image that the text at a position mentions, or null. Client -> server. The document must be open (`textDocument/didOpen`). */
 export namespace ImageReferenceAtRequest {
   export const method = 'fovea/imageReferenceAt';
@@ -777,7 +793,11 @@ export type ToTokenView =
   | { type: 'answerPart'; run: number; text: string }
   | { type: 'answered'; run: number; result: AnswerResult; warning?: TokenViewWarning; cached?: boolean }
   /** `error.kind` `cancelled` is shown as cancelled, not as a failure. */
-  | { type: 'failed'; run: number; error: ErrorData; action?: { title: string; action: TokenViewAction } };
+  | { type: 'failed'; run: number; error: ErrorData; action?: { title: string; action: TokenViewAction } }
+  /** The attention of an answered run: any `analyzing`, then one of the other two. A new question ends it. */
+  | { type: 'analyzing'; run: number; message: string; fraction?: number }
+  | { type: 'analyzed'; run: number; analysis: AttentionAnalysis }
+  | { type: 'analysisFailed'; run: number; error: ErrorData };
 
 /** Token view -> extension host. */
 export type FromTokenView =
@@ -786,6 +806,9 @@ export type FromTokenView =
   /** Ask about the pictures that the view shows. */
   | { type: 'ask'; question: string; reduction: string; fit: 'pad' | 'crop' }
   | { type: 'cancel'; run: number }
+  /** Measure the attention of an answered question about the pictures that the view shows. */
+  | { type: 'analyze'; run: number; question: string; fit: 'pad' | 'crop' }
+  | { type: 'cancelAnalysis'; run: number }
   /** Let the user choose an image of the workspace. */
   | { type: 'pickImage' }
   /** The user pasted or dropped an image. */

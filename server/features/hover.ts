@@ -18,8 +18,8 @@ import type { Asking } from './ask';
 import type { DocumentImages } from './documentImages';
 import { escapeMarkdown, shorten, visible } from './markdown';
 
-/** Box that a picture in a hover is scaled into, in CSS pixels. */
-const PICTURE_BOX = { width: 320, height: 200 };
+/** Box that a picture in a hover is scaled into, in CSS pixels: a hover is 250 high, and the links below are to be seen. */
+const PICTURE_BOX = { width: 320, height: 130 };
 /** VS Code cuts a hover's Markdown near 100,000 characters; a longer data URI would spill into it as text. */
 const MAX_DATA_URI = 90_000;
 /** Larger pictures are not handed to the editor to decode for a thumbnail, in pixels. */

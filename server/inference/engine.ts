@@ -6,6 +6,7 @@ import type {
   ExportOrder,
   LoadedModel,
   ModelChoice,
+  PictureOrder,
   Progress,
 } from './messages';
 
@@ -19,6 +20,7 @@ export interface Engine {
     options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
   ): Promise<OpenedModel>;
   export(order: ExportOrder): Promise<ExportedFile>;
+  picture(order: PictureOrder): Promise<Uint8Array>;
 }
 
 export interface OpenedModel extends LoadedModel {

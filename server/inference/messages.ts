@@ -55,6 +55,13 @@ export interface ExportOrder {
   limits: ImageLimits;
 }
 
+/** An image to be made into a picture that every browser shows. */
+export interface PictureOrder {
+  /** The encoded file. */
+  image: Uint8Array;
+  limits: ImageLimits;
+}
+
 export interface ExportedFile {
   /** Suggested file name. */
   name: string;
@@ -70,6 +77,8 @@ export interface Calls {
   analyze: { params: EngineAnalysis; result: AttentionAnalysis };
   /** Needs no model. */
   export: { params: ExportOrder; result: ExportedFile };
+  /** Answers with a PNG. Needs no model. */
+  picture: { params: PictureOrder; result: Uint8Array };
 }
 
 export type CallName = keyof Calls;

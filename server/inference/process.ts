@@ -8,6 +8,9 @@ import { watchParent } from './watchdog';
  * (child.ts) and talks to it through messages.ts.
  */
 
+/** Longer side of a picture for the editor, in pixels: more than any view shows at once. */
+const MAX_PICTURE_SIDE = 2048;
+
 /** The engine is loaded with the first call that needs it: a failing native library is then an answer, not a riddle. */
 const engine: Engine = {
   async open({ directory, device, cacheDirectory }, options) {
@@ -23,6 +26,10 @@ const engine: Engine = {
   async export(order) {
     const { exportAnswer } = await import('../features/exportAnswer');
     return exportAnswer(order, path.join(__dirname, 'webview.js'));
+  },
+  async picture({ image, limits }) {
+    const { toPng } = await import('../llava/vision/decode');
+    return toPng(image, MAX_PICTURE_SIDE, limits);
   },
 };
 

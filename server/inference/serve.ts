@@ -34,6 +34,8 @@ export function serveEngine(engine: Engine): void {
         return model.analyze(message.params, { signal, onProgress });
       case 'export':
         return engine.export(message.params);
+      case 'picture':
+        return engine.picture(message.params);
     }
   };
 

@@ -12,6 +12,7 @@ import type {
   ExportOrder,
   LoadedModel,
   ModelChoice,
+  PictureOrder,
 } from './messages';
 import { RequestQueue, type RunContext, type Submission } from './queue';
 
@@ -135,15 +136,28 @@ export class Supervisor {
     return this.#queue.submit(submission);
   }
 
-  /** Draws an export in a process of its own, so that it neither waits for a question nor can hurt one. */
-  async export(order: ExportOrder, signal?: AbortSignal): Promise<ExportedFile> {
+  export(order: ExportOrder, signal?: AbortSignal): Promise<ExportedFile> {
+    return this.#aside('export', order, signal);
+  }
+
+  /** An image as a PNG. */
+  picture(order: PictureOrder, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#aside('picture', order, signal);
+  }
+
+  /** Draws something in a process of its own, so that it neither waits for a question nor can hurt one. */
+  async #aside<N extends 'export' | 'picture'>(
+    name: N,
+    order: Calls[N]['params'],
+    signal: AbortSignal | undefined,
+  ): Promise<Calls[N]['result']> {
     const child = this.#start();
     const stop = (): void => child.dispose();
     const timer = setTimeout(stop, EXPORT_TIMEOUT_MS);
     signal?.addEventListener('abort', stop, { once: true });
     try {
       throwIfCancelled(signal);
-      return await child.call('export', order).result;
+      return await child.call(name, order).result;
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener('abort', stop);

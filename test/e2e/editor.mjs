@@ -66,7 +66,10 @@ export async function hoverText(page, text, expected) {
     .last();
   for (let attempt = 0; attempt < 20; attempt++) {
     const box = await page.evaluate(findText, text);
-    if (!box) throw new Error(`"${text}" is not on the screen.`);
+    if (!box) {
+      await sleep(500); // the editor has not drawn its lines yet
+      continue;
+    }
     await page.mouse.move(box.x + box.width / 2, box.y + 120);
     await sleep(150);
     await page.mouse.move(box.x + box.width / 2 - 3, box.y + box.height / 2);

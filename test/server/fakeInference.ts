@@ -118,6 +118,7 @@ const engine: Engine = {
       },
     };
   },
+  picture: ({ image }) => Promise.resolve(Buffer.from(`picture of ${image.byteLength} bytes`)),
   export: (order) =>
     Promise.resolve({
       name: `fake.${order.format}`,

@@ -113,7 +113,7 @@ describe('the hover over an image', () => {
     expect(hover?.text).toContain('640 × 480 px');
     expect(hover?.text).toMatch(/PNG/);
     // VS Code itself shows the picture in Markdown.
-    const picture = `![](${image}|width=267,height=200)`;
+    const picture = `![](${image}|width=173,height=130)`;
     if (languageId === 'markdown') expect(hover?.text).not.toContain('![');
     else expect(hover?.text).toContain(picture);
     expect(hover?.commands).toEqual([

@@ -1,5 +1,6 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CancellationTokenSource, ResponseError } from 'vscode-languageserver/node';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -8,6 +9,7 @@ import {
   EXPLAIN_QUESTION,
   ExportTraceRequest,
   ImageFactsRequest,
+  PictureRequest,
   RestartInferenceRequest,
   type ErrorData,
 } from '../../server/protocol';
@@ -460,6 +462,28 @@ describe('exports', () => {
     expect(server.events()).not.toContain('answered {"blockPrefill":1000}');
     await blocked;
     await until(() => !isAlive(server.inferenceIds()[1]), 'the end of the drawing process');
+  });
+});
+
+describe('pictures', () => {
+  it('are made in a process of their own, also while a question blocks the other', async () => {
+    await start();
+    const blocked = server.ask(script({ blockPrefill: 1000 }));
+    await server.event('ask {"blockPrefill":1000}');
+    const { base64 } = await server.request(PictureRequest.type, { image: { uri: image } });
+    const bytes = readFileSync(fileURLToPath(image)).byteLength;
+    expect(Buffer.from(base64, 'base64').toString()).toBe(`picture of ${bytes} bytes`);
+    expect(server.events()).not.toContain('answered {"blockPrefill":1000}');
+    await blocked;
+    await until(() => !isAlive(server.inferenceIds()[1]), 'the end of the drawing process');
+  });
+
+  it('of a file outside the workspace are refused', async () => {
+    await start();
+    const uri = pathToFileURL(path.resolve(__dirname, '../../media/icon.png')).href;
+    await expect(server.request(PictureRequest.type, { image: { uri } })).rejects.toMatchObject({
+      data: { code: 'image.outside-workspace' },
+    });
   });
 });
 

@@ -8,6 +8,7 @@ import {
   ExportTraceRequest,
   InspectModelRequest,
   ListModelsRequest,
+  PictureRequest,
   ReductionsRequest,
 } from '../../server/protocol';
 import { createSetup, EMBEDDED_MODEL, removeSetup, SERVER, TestServer, type Setup } from './harness';
@@ -72,6 +73,32 @@ it('exports the answer in every format', async () => {
     else if (format === 'json')
       expect(JSON.parse(data.toString())).toMatchObject({ answer: result.result.answer });
     else expect(data.toString()).toContain("default-src 'none'");
+  }
+});
+
+it('makes a picture that a browser shows of a drawing and of a large scan', async () => {
+  const drawing = path.join(setup.workspace, 'drawing.svg');
+  writeFileSync(
+    drawing,
+    '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"><rect width="60" height="40" fill="red"/></svg>',
+  );
+  const scan = path.join(setup.workspace, 'scan.tiff');
+  await sharp({ create: { width: 4096, height: 1024, channels: 3, background: 'red' } })
+    .tiff({ compression: 'lzw' })
+    .toFile(scan);
+  for (const [file, width, height] of [
+    [drawing, 512, 341], // drawings are rasterised large enough to be read
+    [scan, 2048, 512],
+  ] as const) {
+    const { base64 } = await server.request(PictureRequest.type, {
+      image: { uri: pathToFileURL(file).href },
+    });
+    const { data, info } = await sharp(Buffer.from(base64, 'base64'))
+      .raw()
+      .toBuffer({ resolveWithObject: true });
+    expect(info).toMatchObject({ width, height, channels: 3 });
+    const middle = 3 * (Math.floor(height / 2) * width + Math.floor(width / 2));
+    expect([...data.subarray(middle, middle + 3)]).toEqual([255, 0, 0]);
   }
 });
 
