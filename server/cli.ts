@@ -1,9 +1,10 @@
-import { CancelledError, toErrorData } from './llava/errors';
+import { CancelledError, FoveaError, toErrorData } from './llava/errors';
 import type { ErrorKind } from './protocol';
 import { analyze } from './cli/analyze';
 import { ask } from './cli/ask';
 import { compare } from './cli/compare';
 import { inspect } from './cli/inspect';
+import { model, withModelFolder } from './cli/model';
 import { HELP, parseCommand, VERSION } from './cli/arguments';
 
 /** Exit codes of the command line; documented in the README. */
@@ -19,7 +20,7 @@ async function main(): Promise<number> {
   process.once('SIGTERM', () => cancellation.abort());
 
   try {
-    const command = parseCommand(process.argv.slice(2));
+    const command = await withModelFolder(parseCommand(process.argv.slice(2)));
     switch (command.name) {
       case 'help':
         process.stdout.write(HELP);
@@ -39,10 +40,14 @@ async function main(): Promise<number> {
       case 'inspect':
         await inspect(command, cancellation.signal);
         break;
+      case 'model':
+        await model(command, cancellation.signal);
+        break;
     }
     return 0;
   } catch (thrown) {
-    const error = toErrorData(cancellation.signal.aborted ? new CancelledError(thrown) : thrown);
+    const saysSo = thrown instanceof FoveaError && thrown.kind === 'cancelled';
+    const error = toErrorData(cancellation.signal.aborted && !saysSo ? new CancelledError(thrown) : thrown);
     const lines = [error.message, error.why, error.nextStep].filter((line) => line !== undefined);
     process.stderr.write(`fovea: ${lines.join('\n       ')}\n`);
     if (error.kind === 'internal' && thrown instanceof Error) process.stderr.write(`${thrown.stack}\n`);

@@ -48,8 +48,30 @@ export interface AnalyzeCommand {
 
 export type CompareCommand = Omit<AnalyzeCommand, 'name'> & { name: 'compare'; reductions: string[] };
 
+const MODEL_ACTIONS = ['list', 'show', 'add', 'verify', 'remove'] as const;
+
+export interface ModelCommand {
+  name: 'model';
+  action: (typeof MODEL_ACTIONS)[number];
+  /** A name of the catalogue, a hub id or a folder; empty for `list`. */
+  model: string;
+  revision: string | undefined;
+  /** The user agreed beforehand. */
+  yes: boolean;
+  /** Download also what this version cannot run. */
+  force: boolean;
+  removeDamaged: boolean;
+  json: boolean;
+}
+
 export type Command =
-  AskCommand | AnalyzeCommand | CompareCommand | InspectCommand | { name: 'help' } | { name: 'version' };
+  | AskCommand
+  | AnalyzeCommand
+  | CompareCommand
+  | InspectCommand
+  | ModelCommand
+  | { name: 'help' }
+  | { name: 'version' };
 
 export const HELP = `fovea ${version}: ask about an image with a LLaVA model on this machine, and see which visual tokens it used
 
@@ -57,10 +79,18 @@ usage
   fovea ask <image> <question> [options]
   fovea compare <image> <question> --reduce <spec> --reduce <spec> ... [--json] [--html <file>] [options]
   fovea analyze <image> <question> [--json] [--html <file>] [options]
-  fovea inspect [<model folder>] [--json]
+  fovea inspect [<model>] [--json]
+  fovea model list [--json]              models that are worth a try, and those on this machine
+  fovea model show <model> [--json]      what it is, what it needs, where it lies
+  fovea model add <model> [--yes]        download it, after showing host, size and licence
+  fovea model verify <model>             compare every file with its hash
+  fovea model remove <model> [--yes]     only from Fovea's own folder
+
+  <model> is a folder with a HuggingFace LLaVA checkpoint, a name of "fovea model list", or a hub id
+  (organisation/name); the last two must be on this machine, except for "model show" and "model add"
 
 options of ask
-  --model <folder>        HuggingFace LLaVA checkpoint (default: the embedded fovea-nano)
+  --model <model>         which model answers (default: the embedded fovea-nano)
   --reduce <spec>         which image tokens to keep (default: none); several with "+":
 ${REDUCTIONS.map(({ description }) => `                            ${description.id.padEnd(12)} ${description.summary}`).join('\n')}
                           for example  fastv:layer=2,keep=0.5   visionzip:dominant=54,contextual=10
@@ -84,6 +114,13 @@ analyze asks without reduction and shows where the model looks: attention by typ
 token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
 from any layer on. It takes --model, --device, --fit, --max-tokens and --system as above.
   --html <file>           a page of charts
+
+options of model
+  --revision <name>       a branch, tag or commit of the repository (default: main)
+  --yes                   agree to the download or the removal beforehand
+  --force                 add: also a model that this version of Fovea cannot run
+  --remove-damaged        verify: remove damaged files, so that "model add" gets them again
+  Environment: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY, NO_PROXY
 
 exit codes
   0 answered   2 bad usage or input   3 model problem   4 device problem   130 cancelled
@@ -126,9 +163,10 @@ export function parseCommand(args: readonly string[]): Command {
   if (name === 'analyze') return parseAnalyze(rest);
   if (name === 'compare') return parseCompare(rest);
   if (name === 'inspect') return parseInspect(rest);
+  if (name === 'model') return parseModel(rest);
   throw usageError(
     `There is no command "${name}".`,
-    'The commands are ask, analyze, compare and inspect; fovea help shows how.',
+    'The commands are ask, compare, analyze, inspect and model; fovea help shows how.',
   );
 }
 
@@ -226,8 +264,45 @@ function htmlPath(file: string | undefined): string | undefined {
 function parseInspect(args: readonly string[]): InspectCommand {
   const { values, positionals } = parse(args, { json: { type: 'boolean', default: false } });
   if (positionals.length > 1)
-    throw usageError('"fovea inspect" takes one folder.', 'fovea inspect <model folder>');
+    throw usageError('"fovea inspect" takes one folder or model.', 'fovea inspect <model>');
   return { name: 'inspect', model: positionals[0] ?? embeddedModelDirectory(), json: values.json };
+}
+
+const MODEL_COMMAND_OPTIONS = {
+  revision: { type: 'string' },
+  yes: { type: 'boolean', default: false },
+  force: { type: 'boolean', default: false },
+  'remove-damaged': { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+} satisfies OptionsConfig;
+
+function parseModel(args: readonly string[]): ModelCommand {
+  const { values, positionals } = parse(args, MODEL_COMMAND_OPTIONS);
+  const [given, model = '', ...surplus] = positionals;
+  const action = MODEL_ACTIONS.find((candidate) => candidate === given);
+  if (action === undefined) {
+    throw usageError(
+      given === undefined ? '"fovea model" needs to know what to do.' : `"fovea model" cannot "${given}".`,
+      `fovea model ${MODEL_ACTIONS.join(' | ')}`,
+    );
+  }
+  if ((model === '') !== (action === 'list') || surplus.length > 0) {
+    const takes = action === 'list' ? 'no further argument' : 'one model';
+    throw usageError(
+      `"fovea model ${action}" takes ${takes}.`,
+      `fovea model ${action}${action === 'list' ? '' : ' <model>'}`,
+    );
+  }
+  return {
+    name: 'model',
+    action,
+    model,
+    revision: values.revision,
+    yes: values.yes,
+    force: values.force,
+    removeDamaged: values['remove-damaged'],
+    json: values.json,
+  };
 }
 
 function parse<Options extends OptionsConfig>(args: readonly string[], options: Options) {

@@ -77,7 +77,8 @@ function parseEndpoint(text: string): URL {
 function invalidEndpoint(text: string, why: string, cause?: unknown): InputError {
   return new InputError({
     code: 'hub.endpoint-invalid',
-    message: `HF_ENDPOINT cannot be "${text}".`,
+    // What may hold a password is not repeated: the message ends in logs.
+    message: text.includes('@') ? 'HF_ENDPOINT cannot be used.' : `HF_ENDPOINT cannot be "${text}".`,
     why,
     nextStep: 'Set it to an address such as https://huggingface.co, or remove it.',
     cause,

@@ -1,0 +1,310 @@
+import { stat } from 'node:fs/promises';
+import os from 'node:os';
+import { createInterface } from 'node:readline/promises';
+
+import { defaultCacheDirectory } from '../llava/cacheDirectory';
+import { openCheckpoint } from '../llava/checkpoint/open';
+import { InputError, ModelError } from '../llava/errors';
+import {
+  CATALOGUE,
+  catalogueEntry,
+  conversionBytes,
+  memoryNeeded,
+  unsupported,
+  type CatalogueEntry,
+} from '../models/catalogue';
+import { executePlan } from '../models/download';
+import { parseModelId, type ModelId } from '../models/fileNames';
+import { Hub } from '../models/hub';
+import {
+  findInstalled,
+  listInstalled,
+  planRemoval,
+  removeInstalled,
+  resolveModel,
+  verifyInstalled,
+  type InstalledModel,
+} from '../models/installed';
+import { planDownload, type DownloadPlan } from '../models/plan';
+import { hubSettings } from '../models/settings';
+import type { Command, ModelCommand } from './arguments';
+import { embeddedModelDirectory } from './embeddedModel';
+import { bytes } from './format';
+import { downloadLine, LinePrinter } from './downloadProgress';
+
+/** `fovea model`: what there is, downloads, checks, removals. */
+export async function model(command: ModelCommand, signal: AbortSignal): Promise<void> {
+  switch (command.action) {
+    case 'list':
+      return list(command);
+    case 'show':
+      return show(command);
+    case 'add':
+      return add(command, signal);
+    case 'verify':
+      return verify(command, signal);
+    case 'remove':
+      return remove(command, signal);
+  }
+}
+
+/** A command with the folder that its `--model` means, where it has one. Never downloads. */
+export async function withModelFolder(command: Command): Promise<Command> {
+  switch (command.name) {
+    case 'ask':
+    case 'analyze':
+    case 'compare':
+    case 'inspect': {
+      const folders = { embedded: embeddedModelDirectory(), settings: hubSettings() };
+      return { ...command, model: await resolveModel(command.model, folders) };
+    }
+    default:
+      return command;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- list, show
+
+/** A model of the catalogue on this machine, as `--json` shows it. */
+function facts(entry: CatalogueEntry, installed: readonly InstalledModel[]) {
+  const here = installed.filter(({ repository }) => repository === entry.repository);
+  const memory = memoryNeeded(entry);
+  return {
+    name: entry.name,
+    repository: entry.repository,
+    summary: entry.summary,
+    licence: entry.licence,
+    family: entry.config.model_type,
+    supported: unsupported(entry.config) === undefined,
+    parameters: entry.parameters,
+    downloadBytes: entry.repository === undefined ? 0 : entry.bytes,
+    conversionBytes: conversionBytes(entry),
+    memoryBytes: memory,
+    memoryOfThisMachine: os.totalmem(),
+    state: entry.repository === undefined ? ('embedded' as const) : state(here),
+    directories:
+      entry.repository === undefined ? [embeddedModelDirectory()] : here.map(({ directory }) => directory),
+  };
+}
+
+function state(here: readonly InstalledModel[]): 'complete' | 'partial' | 'absent' {
+  if (here.some((model) => model.state === 'complete')) return 'complete';
+  return here.length > 0 ? 'partial' : 'absent';
+}
+
+async function list(command: ModelCommand): Promise<void> {
+  const installed = await listInstalled(hubSettings());
+  const catalogue = CATALOGUE.map((entry) => facts(entry, installed));
+  if (command.json) {
+    process.stdout.write(`${JSON.stringify({ catalogue, installed })}\n`);
+    return;
+  }
+  const width = Math.max(...catalogue.map(({ name }) => name.length));
+  const words = { embedded: 'built in', complete: 'here', partial: 'begun', absent: '' };
+  for (const entry of catalogue) {
+    const size = entry.state === 'embedded' ? '' : `about ${bytes(entry.downloadBytes)}`;
+    process.stdout.write(
+      `${entry.name.padEnd(width)}  ${words[entry.state].padEnd(8)}  ${size.padEnd(14)}  ${entry.summary}` +
+        `${entry.supported ? '' : ' This version of Fovea cannot run it yet.'}\n`,
+    );
+  }
+  if (installed.length > 0) process.stdout.write('\non this machine\n');
+  for (const { repository, state: how, bytes: size, totalBytes, directory, unsupported: why } of installed) {
+    const amount = how === 'complete' ? bytes(size) : `${bytes(size)} of ${bytes(totalBytes ?? 0)}`;
+    process.stdout.write(
+      `${repository}  ${how}, ${amount}${why === undefined ? '' : ', cannot be run by this version'}\n  ${directory}\n`,
+    );
+  }
+  process.stdout.write('\nfovea model show <name> tells more, fovea model add <name> downloads.\n');
+}
+
+async function show(command: ModelCommand): Promise<void> {
+  const entry = catalogueEntry(command.model);
+  const installed = await listInstalled(hubSettings());
+  if (entry !== undefined) {
+    const all = facts(entry, installed);
+    process.stdout.write(command.json ? `${JSON.stringify(all)}\n` : renderFacts(all));
+    return;
+  }
+  const id = parseModelId(command.model, command.revision);
+  const here = installed.filter(({ repository }) => repository === id.repository);
+  if (command.json) process.stdout.write(`${JSON.stringify(here)}\n`);
+  else if (here.length === 0)
+    process.stdout.write(
+      `${id.repository} is not on this machine, and nothing is known about it here.\nfovea model add ${id.repository} asks ${hubSettings().endpoint.host} and shows what it is before it downloads.\n`,
+    );
+  for (const found of command.json ? [] : here)
+    process.stdout.write(
+      `${found.repository} at ${found.commit}\n  ${found.state}, ${bytes(found.bytes)}\n  ${found.directory}\n`,
+    );
+}
+
+function renderFacts(entry: ReturnType<typeof facts>): string {
+  const supported = entry.supported ? 'yes' : 'not by this version of Fovea';
+  const rows: [string, string][] = [
+    ['model', entry.name],
+    ['about', entry.summary],
+    ...(entry.repository === undefined ? [] : ([['repository', entry.repository]] as [string, string][])),
+    ['licence', entry.licence],
+    ['runs', `${supported} (family ${String(entry.family)})`],
+    ['size', `about ${bytes(entry.downloadBytes)} to download`],
+    ...(entry.conversionBytes === 0
+      ? []
+      : ([['', `about ${bytes(entry.conversionBytes)} more for the first question on the CPU`]] as [
+          string,
+          string,
+        ][])),
+    [
+      'memory',
+      `about ${bytes(entry.memoryBytes)} for quick answers on the CPU; this machine has ${bytes(entry.memoryOfThisMachine)}`,
+    ],
+    ['state', entry.state],
+    ...entry.directories.map((directory) => ['folder', directory] as [string, string]),
+  ];
+  return `${rows.map(([label, value]) => `${label.padEnd(10)}  ${value}`).join('\n')}\n`;
+}
+
+// ---------------------------------------------------------------------------------------------- add
+
+/** The hub's name of what the user wrote. */
+function modelId(command: ModelCommand): ModelId {
+  const entry = catalogueEntry(command.model);
+  if (entry !== undefined && entry.repository === undefined)
+    throw new InputError({
+      code: 'model.embedded',
+      message: `${entry.name} comes with Fovea.`,
+      nextStep: 'It is used when --model is not given; there is nothing to download, verify or remove.',
+    });
+  return parseModelId(entry?.repository ?? command.model, command.revision);
+}
+
+async function add(command: ModelCommand, signal: AbortSignal): Promise<void> {
+  if (await isFolder(command.model)) return addFolder(command.model, signal);
+  const settings = hubSettings();
+  const hub = new Hub(settings);
+  const plan = await planDownload(modelId(command), { settings, hub }, signal);
+  if (plan.kind === 'present') {
+    process.stderr.write(`${plan.repository} is here already: nothing was downloaded.\n`);
+    process.stdout.write(`${plan.directory}\n`);
+    return;
+  }
+  process.stderr.write(renderPlan(plan));
+  if (plan.unsupported !== undefined && !command.force)
+    throw new ModelError({
+      ...plan.unsupported,
+      nextStep: 'Nothing was downloaded. To have it all the same, repeat the command with --force.',
+    });
+  await agree(command, `Download ${bytes(plan.totalBytes - plan.presentBytes)} from ${plan.host}?`, signal);
+  const printer = new LinePrinter(process.stderr);
+  try {
+    const directory = await executePlan(plan, {
+      settings,
+      hub,
+      signal,
+      onProgress: (progress) => printer.print(downloadLine(progress), progress.note !== undefined),
+    });
+    printer.end();
+    process.stderr.write(
+      `Complete, and every file is what ${plan.host} describes. Use it with --model ${command.model}\n`,
+    );
+    process.stdout.write(`${directory}\n`);
+  } finally {
+    printer.end();
+  }
+}
+
+/** A folder needs no adding; it is checked, so that the user knows. */
+async function addFolder(folder: string, signal: AbortSignal): Promise<void> {
+  const checkpoint = await openCheckpoint(folder, { signal });
+  process.stderr.write(`A folder is used where it is: --model ${folder}\n`);
+  process.stdout.write(`${checkpoint.directory}\n`);
+}
+
+async function isFolder(text: string): Promise<boolean> {
+  return stat(text).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+}
+
+function renderPlan(plan: DownloadPlan): string {
+  const present = plan.presentBytes > 0 ? `, ${bytes(plan.presentBytes)} of it are here` : '';
+  return [
+    `${plan.repository} at ${plan.commit.slice(0, 12)} from ${plan.host}`,
+    `  ${plan.files.length} files, ${bytes(plan.totalBytes)}${present}`,
+    `  licence: ${plan.licence ?? 'not stated'}`,
+    `  into ${plan.directory}`,
+    '',
+  ].join('\n');
+}
+
+/** @throws InputError where the user did not agree */
+async function agree(command: ModelCommand, question: string, signal: AbortSignal): Promise<void> {
+  if (command.yes) return;
+  if (!process.stdin.isTTY)
+    throw new InputError({
+      code: 'usage',
+      message: `"fovea model ${command.action}" needs your consent.`,
+      why: 'There is no terminal to ask on.',
+      nextStep: 'If you agree, repeat the command with --yes.',
+    });
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    const answer = await terminal.question(`${question} [y/N] `, { signal });
+    if (/^y(es)?$/i.test(answer.trim())) return;
+  } finally {
+    terminal.close();
+  }
+  throw new InputError({
+    code: 'model.declined',
+    message: 'Nothing was done.',
+    nextStep: 'Answer y to agree, or use --yes.',
+  });
+}
+
+// ---------------------------------------------------------------------------------------------- verify, remove
+
+async function verify(command: ModelCommand, signal: AbortSignal): Promise<void> {
+  const settings = hubSettings();
+  const id = modelId(command);
+  const printer = new LinePrinter(process.stderr);
+  let done = 0;
+  const result = await verifyInstalled(id, settings, {
+    signal,
+    removeDamaged: command.removeDamaged,
+    onBytes: (count, file) => printer.print(`${file}  ${bytes((done += count))} read`),
+  }).finally(() => printer.end());
+  if (command.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+  else {
+    for (const name of result.right) process.stdout.write(`right    ${name}\n`);
+    for (const name of result.unknown) process.stdout.write(`unknown  ${name}\n`);
+    for (const name of result.damaged) process.stdout.write(`damaged  ${name}\n`);
+  }
+  if (result.damaged.length > 0)
+    throw new ModelError({
+      code: 'model.damaged',
+      message: `${result.damaged.length} of the files of ${id.repository} are damaged.`,
+      nextStep: repairStep(command, result.origin),
+    });
+}
+
+function repairStep({ model: name, removeDamaged }: ModelCommand, origin: InstalledModel['origin']): string {
+  if (origin !== 'fovea') return 'Download it again with the tool that made the Hugging Face cache.';
+  if (removeDamaged) return `They were removed. fovea model add ${name} gets them again, and only them.`;
+  return `fovea model verify ${name} --remove-damaged removes them; fovea model add ${name} gets them again.`;
+}
+
+async function remove(command: ModelCommand, signal: AbortSignal): Promise<void> {
+  const settings = hubSettings();
+  const id = modelId(command);
+  const plan = await planRemoval(id, settings);
+  process.stderr.write(`${plan.directory}\n`);
+  await agree(command, `Remove it and its ${bytes(plan.bytes)}?`, signal);
+  const removed = await removeInstalled(id, settings, defaultCacheDirectory());
+  process.stderr.write(`Removed: ${bytes(removed.bytes)} are free again.\n`);
+  const elsewhere = await findInstalled(id, settings);
+  if (elsewhere !== undefined)
+    process.stderr.write(
+      `It is also in the Hugging Face cache, which Fovea does not change: ${elsewhere.directory}\n`,
+    );
+}
