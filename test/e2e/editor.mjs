@@ -5,6 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** Milliseconds; the first start of a workbench on a busy machine is the slowest. */
 const PATIENCE = 60_000;
 
+/** Milliseconds for a first answer: loading the model included, on a busy machine. */
+export const ANSWER = 90_000;
+
 /** Opens the workspace and waits until the explorer shows it. */
 export async function openWorkbench(page, url, folder) {
   await page.goto(`${url}/?folder=${encodeURIComponent(folder)}`);
@@ -105,6 +108,36 @@ function findText(text) {
 /** The token view's document. Webviews are two frames deep. */
 export function tokenView(page) {
   return page.frameLocator('iframe.webview.ready').last().frameLocator('iframe#active-frame');
+}
+
+export async function askInInput(page, question, beforeTyping = async () => {}) {
+  await until(
+    () => quickInput(page).getAttribute('placeholder'),
+    (text) => /question/.test(text ?? ''),
+    'the question input',
+  );
+  await page.waitForTimeout(300);
+  await beforeTyping();
+  await quickInput(page).fill(question);
+  await quickRows(page).filter({ hasText: question }).first().waitFor();
+  await page.keyboard.press('Enter');
+}
+
+/** Waits for a finished answer to a question in the token view, and returns it. */
+export async function answerTo(page, question) {
+  const answer = tokenView(page)
+    .getByRole('region', { name: 'Question and answer' })
+    .filter({ hasText: question })
+    .getByRole('listbox')
+    .first();
+  await answer.waitFor({ timeout: ANSWER });
+  return (await answer.innerText()).trim();
+}
+
+/** The form's method; the list opens below or above it. */
+export async function chooseMethod(view, name) {
+  await view.getByRole('region', { name: 'Ask again' }).getByRole('combobox').first().click();
+  await view.getByRole('option', { name, exact: true }).filter({ visible: true }).first().click();
 }
 
 /** The entries of the menu that a right click opens. */

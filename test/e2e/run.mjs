@@ -1,20 +1,17 @@
 // `npm run test:e2e`: packages the extension, installs it into a real VS Code, and uses it as a person does.
 // Options: --vsix FILE (do not package), --only TEXT (scenarios whose name contains it), --no-api, --keep (leave the temporary folder)
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { chromium } from 'playwright-core';
 import { runApiSuite } from './apiSuite.mjs';
 import { startCodeServer } from './codeServer.mjs';
 import { scenarios } from './scenarios.mjs';
+import { launchBrowser, packageExtension } from './session.mjs';
 import { makeWorkspace } from './workspace.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const project = join(here, '..', '..');
 const output = join(here, 'output');
 
 const { values: options } = parseArgs({
@@ -25,17 +22,6 @@ const { values: options } = parseArgs({
     keep: { type: 'boolean', default: false },
   },
 });
-
-/** A fresh profile, and nothing that a browser does for itself. */
-const CHROMIUM_FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 const root = await mkdtemp(join(tmpdir(), 'fovea-e2e-'));
 const workspace = join(root, 'workspace');
@@ -51,9 +37,9 @@ try {
   await mkdir(output, { recursive: true });
   await mkdir(workspace);
   await makeWorkspace(workspace);
-  const vsix = options.vsix ?? packageExtension();
+  const vsix = options.vsix ?? packageExtension(root);
   server = await startCodeServer({ root, vsix });
-  browser = await chromium.launch({ executablePath: findChromium(), headless: true, args: CHROMIUM_FLAGS });
+  browser = await launchBrowser();
 
   if (!options['no-api'])
     results.push(
@@ -111,31 +97,6 @@ async function step(name, work, page) {
 
 function indent(text) {
   return text.replace(/^/gm, '        ');
-}
-
-function packageExtension() {
-  const vsix = join(root, 'fovea.vsix');
-  console.log(
-    execFileSync(process.execPath, [join(project, 'scripts', 'package.mjs'), '--out', vsix], {
-      encoding: 'utf8',
-    }).trim(),
-  );
-  return vsix;
-}
-
-/** Debian's, or whatever CHROMIUM names. */
-function findChromium() {
-  const found = [
-    process.env.CHROMIUM,
-    '/usr/bin/chromium',
-    '/usr/bin/chromium-browser',
-    '/usr/bin/google-chrome',
-  ].find((path) => path && existsSync(path));
-  if (!found)
-    throw new Error(
-      'The tests need Chromium: install the package "chromium", or name the program in CHROMIUM.',
-    );
-  return found;
 }
 
 /** The extension's own log, to look into a failure. */

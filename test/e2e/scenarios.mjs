@@ -4,7 +4,11 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
+  ANSWER,
+  answerTo,
   appears,
+  askInInput,
+  chooseMethod,
   chooseTheme,
   contextMenu,
   explorerRow,
@@ -12,15 +16,11 @@ import {
   openFile,
   openWorkbench,
   pickRow,
-  quickInput,
   quickRows,
   runCommand,
   tokenView,
   until,
 } from './editor.mjs';
-
-/** Milliseconds for a first answer: loading the model included, on a busy machine. */
-const ANSWER = 90_000;
 
 /** What "Explain Image" and hovers ask. */
 const EXPLAIN = 'Explain this image in one or two sentences.';
@@ -289,36 +289,6 @@ export const scenarios = {
     await screenshot('33 walkthrough');
   },
 };
-
-async function askInInput(page, question, beforeTyping = async () => {}) {
-  await until(
-    () => quickInput(page).getAttribute('placeholder'),
-    (text) => /question/.test(text ?? ''),
-    'the question input',
-  );
-  await page.waitForTimeout(300);
-  await beforeTyping();
-  await quickInput(page).fill(question);
-  await quickRows(page).filter({ hasText: question }).first().waitFor();
-  await page.keyboard.press('Enter');
-}
-
-/** Waits for a finished answer to a question in the token view, and returns it. */
-async function answerTo(page, question) {
-  const answer = tokenView(page)
-    .getByRole('region', { name: 'Question and answer' })
-    .filter({ hasText: question })
-    .getByRole('listbox')
-    .first();
-  await answer.waitFor({ timeout: ANSWER });
-  return (await answer.innerText()).trim();
-}
-
-/** The form's method; the list opens below or above it. */
-async function chooseMethod(view, name) {
-  await view.getByRole('region', { name: 'Ask again' }).getByRole('combobox').first().click();
-  await view.getByRole('option', { name, exact: true }).filter({ visible: true }).first().click();
-}
 
 /** Sets a text setting in the settings editor. */
 async function setSetting(page, id, value, screenshot) {
