@@ -51,7 +51,10 @@ export async function pickRow(page, text) {
 
 /** Opens a file by its name, through the quick open list. */
 export async function openFile(page, name) {
-  await page.keyboard.press('Control+p');
+  for (let attempt = 0; attempt < 5; attempt++) {
+    await page.keyboard.press('Control+p');
+    if (await appears(quickInput(page), 2000)) break; // a key is lost while an editor closes
+  }
   await quickInput(page).fill(name);
   await quickRows(page).filter({ hasText: name }).first().click();
   await page.locator(`.tab.active[data-resource-name="${name}"]`).first().waitFor({ timeout: PATIENCE });

@@ -16,6 +16,7 @@ import {
   openFile,
   openWorkbench,
   pickRow,
+  quickInput,
   quickRows,
   runCommand,
   tokenView,
@@ -240,6 +241,29 @@ export const scenarios = {
     await runCommand(page, 'View: Close Editor');
   },
 
+  async 'export: the answer with its tokens becomes a file'({ page, workspace, screenshot }) {
+    const view = tokenView(page);
+    for (const [label, extension, isRight] of [
+      [/JSON/, 'json', (bytes) => JSON.parse(bytes.toString()).trace !== undefined],
+      [/page|HTML/, 'html', (bytes) => bytes.toString().includes("default-src 'none'")],
+      [/picture|PNG/i, 'png', (bytes) => bytes.subarray(1, 4).toString() === 'PNG'],
+    ]) {
+      const file = join(workspace, `export.${extension}`);
+      await view.locator('summary').filter({ hasText: 'Export' }).click();
+      await screenshot('27 export menu');
+      await view.locator('details[open]').getByRole('button', { name: label }).first().click();
+      await until(
+        () => title(page),
+        (text) => text.includes('Export as'),
+        'the save dialog',
+      );
+      await quickInput(page).fill(file);
+      await page.keyboard.press('Enter');
+      const bytes = await until(() => readFile(file).catch(() => undefined), Boolean, `the file ${file}`);
+      assert.ok(isRight(bytes), extension);
+    }
+  },
+
   async 'reload: the token view comes back with its answer, and can be asked again'({ page, screenshot }) {
     const question = 'Is there a button?';
     await runCommand(page, 'Fovea: Ask About Image...');
@@ -251,33 +275,33 @@ export const scenarios = {
     await page.locator('.monaco-workbench').waitFor();
     await page.locator('iframe.webview.ready').last().waitFor({ timeout: ANSWER });
     assert.equal(await answerTo(page, question), answer);
-    await screenshot('27 after a reload');
+    await screenshot('28 after a reload');
     await tokenView(page).getByRole('button', { name: 'Ask', exact: true }).click();
     await answerTo(page, question);
-    await screenshot('28 asked again after the reload');
+    await screenshot('29 asked again after the reload');
   },
 
   async 'pasted image: a picture from the clipboard can be asked about'({ page, workspace, screenshot }) {
     await runCommand(page, 'Fovea: Ask About Image in Clipboard');
     const view = tokenView(page);
     await view.getByText(/paste a screenshot/i).waitFor();
-    await screenshot('29 paste prompt');
+    await screenshot('30 paste prompt');
     const picture = (await readFile(join(workspace, 'images', 'login.png'))).toString('base64');
     await page.evaluate(copyPicture, picture);
     await view.getByRole('heading', { name: 'Ask about an image' }).click();
     await page.keyboard.press('Control+v');
     await view.getByRole('textbox').first().fill('Is this a light or a dark theme?');
-    await screenshot('30 pasted');
+    await screenshot('31 pasted');
     await view.getByRole('button', { name: 'Ask', exact: true }).click();
     await answerTo(page, 'Is this a light or a dark theme?');
-    await screenshot('31 answered about the pasted image');
+    await screenshot('32 answered about the pasted image');
   },
 
   async 'themes: dark and high contrast'({ page, screenshot }) {
     for (const theme of ['Dark Modern', 'Dark High Contrast', 'Light High Contrast', 'Light Modern']) {
       await chooseTheme(page, theme);
       await page.waitForTimeout(1500);
-      await screenshot(`32 ${theme}`);
+      await screenshot(`33 ${theme}`);
     }
   },
 
@@ -286,7 +310,11 @@ export const scenarios = {
     await pickRow(page, 'Get started with Fovea');
     await page.locator('.gettingStarted').getByText('Ask about a screenshot').first().waitFor();
     await page.waitForTimeout(1500);
-    await screenshot('33 walkthrough');
+    await screenshot('34 walkthrough');
+    await page.locator('.gettingStarted').getByText('Try the sample screenshot').click();
+    await tokenView(page).getByText('Sample screenshot').first().waitFor({ timeout: ANSWER });
+    await answerTo(page, 'What kind of screen is this?');
+    await screenshot('35 sample');
   },
 };
 
