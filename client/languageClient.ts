@@ -9,7 +9,9 @@ import {
   type Middleware,
 } from 'vscode-languageclient/node';
 import {
+  AnalyzeRequest,
   AskRequest,
+  type AttentionAnalysis,
   StatusNotification,
   WorkspaceTrustNotification,
   type ErrorData,
@@ -153,18 +155,41 @@ export class FoveaLanguageClient {
       this.client.onProgress(new ProgressType<AskRequest.Partial>(), partialResultToken, (partial) =>
         observer.onPieces?.(partial),
       ),
-      this.client.onProgress(WorkDoneProgress.type, workDoneToken, (progress) => {
-        if (progress.kind === 'end') return;
-        const message = progress.message ?? (progress.kind === 'begin' ? progress.title : '');
-        const fraction = progress.percentage === undefined ? undefined : progress.percentage / 100;
-        observer.onProgress?.({ message, fraction });
-      }),
+      this.onWork(workDoneToken, (progress) => observer.onProgress?.(progress)),
     ];
     try {
       return await this.request(AskRequest.type, { ...params, partialResultToken, workDoneToken }, token);
     } finally {
       for (const listener of listeners) listener.dispose();
     }
+  }
+
+  /**
+   * Measures the attention of a question.
+   * @throws {FoveaRequestError} kind `cancelled` when the token fired
+   */
+  async analyze(
+    params: AnalyzeRequest.Params,
+    onProgress: (progress: AskProgress) => void,
+    token: vscode.CancellationToken,
+  ): Promise<AttentionAnalysis> {
+    await this.start();
+    const workDoneToken = `fovea-work-${++this.lastToken}`;
+    const listener = this.onWork(workDoneToken, onProgress);
+    try {
+      return await this.request(AnalyzeRequest.type, { ...params, workDoneToken }, token);
+    } finally {
+      listener.dispose();
+    }
+  }
+
+  private onWork(token: string, onProgress: (progress: AskProgress) => void): vscode.Disposable {
+    return this.client.onProgress(WorkDoneProgress.type, token, (progress) => {
+      if (progress.kind === 'end') return;
+      const message = progress.message ?? (progress.kind === 'begin' ? progress.title : '');
+      const fraction = progress.percentage === undefined ? undefined : progress.percentage / 100;
+      onProgress({ message, fraction });
+    });
   }
 
   /** Stops the server; called when the extension is deactivated. */

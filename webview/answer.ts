@@ -1,10 +1,11 @@
 import { visibleText } from '../server/traceView/wording';
+import { differingWords, plainWords } from '../server/traceView/wordDiff';
 import { fill, h, setAttribute, type Child } from './dom';
 import { icon } from './icons';
 import { Memo, type Actions, type Part, type Scene } from './parts';
+import { progressBar } from './progressBar';
 import { besideRun, type Run } from './state';
 import { button, progressRing } from './toolkit';
-import { differingWords } from './wordDiff';
 
 /** A screen reader hears the streamed answer in pieces of about this many characters, not token by token. */
 const ANNOUNCED_PIECE = 60;
@@ -95,18 +96,6 @@ export class AnswerPanel implements Part {
     const { message, fraction } = run.progress ?? {
       message: run.status === 'answering' ? 'Answering' : 'Starting',
     };
-    const bar = h('div', {
-      class: fraction === undefined ? 'progress endless' : 'progress',
-      role: 'progressbar',
-      'aria-label': message,
-      'aria-valuemin': 0,
-      'aria-valuemax': 100,
-      'aria-valuenow':
-        fraction === undefined ? undefined : Math.round(100 * Math.min(1, Math.max(0, fraction))),
-    });
-    const done = h('div', { class: 'progress-done' });
-    if (fraction !== undefined) done.style.width = `${100 * Math.min(1, Math.max(0, fraction))}%`;
-    bar.append(done);
     return h(
       'div',
       { class: 'working' },
@@ -117,7 +106,7 @@ export class AnswerPanel implements Part {
         h('span', {}, visibleText(message)),
         button({ label: 'Cancel', onClick: () => this.actions.post({ type: 'cancel', run: run.number }) }),
       ),
-      bar,
+      progressBar(message, fraction),
     );
   }
 
@@ -261,8 +250,4 @@ export class AnswerPanel implements Part {
     this.live.append(h('p', {}, visibleText(fresh.slice(0, end))));
     this.announced.length += end;
   }
-}
-
-export function plainWords(text: string): string[] {
-  return text.split(/\s+/).filter((word) => word !== '');
 }

@@ -1,6 +1,8 @@
 import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
 import { traceToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
+import { AttentionPanel } from './attention/attentionPanel';
+import { chartCanvas } from './attention/chart';
 import { AskForm } from './askForm';
 import { Compare } from './compare';
 import { fill, h } from './dom';
@@ -26,6 +28,7 @@ import {
   type Look,
   type State,
 } from './state';
+import { Tabs } from './tabs';
 import { TokenTable } from './tokenTable';
 import { Toolbar } from './toolbar';
 
@@ -42,6 +45,8 @@ export class App implements Actions {
   private readonly map: MapView;
   private readonly inspector: Inspector;
   private readonly parts: Part[];
+  /** Everything of the tab "Tokens". */
+  private readonly tokens: HTMLElement;
   private readonly status = h('p', { class: 'say', role: 'status' });
   private saving = 0;
   private saying = 0;
@@ -63,11 +68,13 @@ export class App implements Actions {
     const ask = new AskForm(this);
     const table = new TokenTable(this);
     const first = new FirstRun(this);
+    const tabs = new Tabs(this);
+    const attention = new AttentionPanel(this);
     this.parts = [toolbar, answer, this.map, legend, stages, this.inspector, compare, ask, table, first];
-    root.classList.add('fovea');
-    fill(
-      root,
-      first.element,
+    this.parts.push(tabs, attention);
+    this.tokens = h(
+      'div',
+      { class: 'tokens', id: 'tokens', role: 'tabpanel', 'aria-label': 'Tokens' },
       toolbar.element,
       h(
         'div',
@@ -82,6 +89,14 @@ export class App implements Actions {
         ),
         h('div', { class: 'side' }, this.inspector.element, compare.element, ask.element, table.element),
       ),
+    );
+    root.classList.add('fovea');
+    fill(
+      root,
+      tabs.element,
+      first.element,
+      this.tokens,
+      attention.element,
       this.status,
       h('div', { class: 'drop-hint', 'aria-hidden': 'true' }, 'Drop to ask about this image'),
     );
@@ -158,6 +173,18 @@ export class App implements Actions {
       });
   }
 
+  exportChart(chart: SVGElement, name: string): void {
+    const run = shownRun(this.state);
+    if (!run) return;
+    const file = exportName(run.pictures[0]?.name ?? '', 'png').replace(/tokens\.png$/, `${name}.png`);
+    chartCanvas(chart).then(
+      (canvas) => {
+        this.host.post({ type: 'export', format: 'png', name: file, dataUrl: canvas.toDataURL('image/png') });
+      },
+      () => this.say('The picture could not be made.'),
+    );
+  }
+
   copyPicture(): void {
     void this.withFigure(async (canvas) => {
       const blob = await new Promise<Blob | null>((resolve) => canvas.toBlob(resolve));
@@ -219,6 +246,7 @@ export class App implements Actions {
   private draw(): void {
     const scene = this.scene();
     this.inspector.layoutSize = scene.model?.layout(this.state.look);
+    this.tokens.hidden = this.state.tab !== 'tokens';
     for (const part of this.parts) part.render(scene);
   }
 

@@ -6,12 +6,11 @@ import {
   formatMilliseconds,
   visibleText,
 } from '../server/traceView/wording';
-import { plainWords } from './answer';
+import { differingWords, plainWords } from '../server/traceView/wordDiff';
 import { fill, h, type Child } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
 import { besideRun, type Run } from './state';
 import { button, dropdown } from './toolkit';
-import { differingWords } from './wordDiff';
 
 interface Measure {
   name: string;

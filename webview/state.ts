@@ -1,5 +1,6 @@
 import type {
   AnswerResult,
+  AttentionAnalysis,
   ErrorData,
   ReductionDescription,
   TokenId,
@@ -14,6 +15,12 @@ import { parseMethods, parseTokenViewAnswer } from '../server/traceView/messages
 
 export type RunStatus = 'waiting' | 'answering' | 'done' | 'failed' | 'cancelled';
 
+/** The measurement of a run's attention. */
+export type Analysis =
+  | { state: 'running'; message: string; fraction?: number }
+  | { state: 'done'; result: AttentionAnalysis }
+  | { state: 'failed'; error: ErrorData };
+
 /** One question and what came of it so far. */
 export interface Run extends TokenViewQuestion {
   number: number;
@@ -26,6 +33,7 @@ export interface Run extends TokenViewQuestion {
   cached?: boolean;
   error?: ErrorData;
   action?: { title: string; action: TokenViewAction };
+  analysis?: Analysis;
 }
 
 /** What the map's colours mean. */
@@ -69,6 +77,7 @@ export interface State {
   shown?: number;
   /** Number of the run beside it. */
   beside?: number;
+  tab: 'tokens' | 'attention';
   look: Look;
   overlay: boolean;
   /** 0..1 */
@@ -84,6 +93,7 @@ export const INITIAL_LOOK: Look = { image: 0, plane: -1, colorBy: { kind: 'state
 export const INITIAL_STATE: State = {
   pictures: [],
   runs: [],
+  tab: 'tokens',
   look: INITIAL_LOOK,
   overlay: true,
   opacity: 1,
@@ -116,6 +126,7 @@ export function receive(state: State, message: ToTokenView): State {
         ...state,
         pictures: message.pictures,
         draft: message.question ?? state.draft,
+        tab: 'tokens',
         shown: undefined,
         look: INITIAL_LOOK,
       };
@@ -132,6 +143,8 @@ export function receive(state: State, message: ToTokenView): State {
         runs: [...kept, asked].slice(-MAX_RUNS),
         shown: number,
         beside: undefined,
+        // Charts come when they are asked for; an answer comes now.
+        tab: 'tokens',
         draft: question,
         look: samePictures
           ? { ...INITIAL_LOOK, image: state.look.image, plane: state.look.plane }
@@ -168,6 +181,14 @@ export function receive(state: State, message: ToTokenView): State {
         error: message.error,
         action: message.action,
       }));
+    case 'analyzing': {
+      const { message: said, fraction } = message;
+      return analysed(state, message.run, { state: 'running', message: said, fraction });
+    }
+    case 'analyzed':
+      return analysed(state, message.run, { state: 'done', result: message.analysis });
+    case 'analysisFailed':
+      return analysed(state, message.run, { state: 'failed', error: message.error });
   }
 }
 
@@ -191,6 +212,10 @@ function change(state: State, number: number, update: (run: Run) => Run): State 
   return { ...state, runs: state.runs.map((run) => (run.number === number ? update(run) : run)) };
 }
 
+function analysed(state: State, number: number, analysis: Analysis): State {
+  return change(state, number, (run) => ({ ...run, analysis }));
+}
+
 // ------------------------------------------------------------------------------------------- what survives a reload
 
 /** The editor keeps a view's state in its own database: what is larger is left out, the oldest run first. */
@@ -205,13 +230,14 @@ export function savedState(state: State): unknown {
     const answer = answerOf(run);
     return answer ? [{ number: run.number, answer: { ...answer, result: rounded(answer.result) } }] : [];
   });
-  const { shown, beside, look, overlay, opacity, draft, setup } = state;
+  const { shown, beside, tab, look, overlay, opacity, draft, setup } = state;
   for (;;) {
     const saved = {
       version: 1,
       answers,
       shown,
       beside,
+      tab,
       look,
       overlay,
       opacity,
@@ -249,6 +275,7 @@ export function restoredState(saved: unknown): State | undefined {
     runs,
     shown: shown.number,
     beside: typeof from.beside === 'number' ? from.beside : undefined,
+    tab: from.tab === 'attention' ? 'attention' : 'tokens',
     look: shown.number === from.shown ? (restoredLook(from.look, shown) ?? INITIAL_LOOK) : INITIAL_LOOK,
     overlay: from.overlay !== false,
     opacity: typeof from.opacity === 'number' ? Math.min(1, Math.max(0, from.opacity)) : 1,

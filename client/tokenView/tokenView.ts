@@ -20,6 +20,7 @@ import { actionFor, runAction, toErrorData } from '../errors';
 import { pickedImage, type NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
+import { AttentionMeasurement } from './attentionMeasurement';
 import { saveExport } from './saveExport';
 import { droppedImage, imageFromView } from './incoming';
 import { NO_IMAGE_TITLE, TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
@@ -60,6 +61,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   private images: NamedImage[] = [];
   private pictures: TokenViewPicture[] = [];
   private run: Run | undefined;
+  private readonly attention: AttentionMeasurement;
   /** Starts from the clock, so that no number comes back after a window reload, when a page may remember old ones. */
   private lastRun = Date.now();
   private methods: readonly ReductionDescription[] | undefined;
@@ -73,7 +75,9 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     private readonly log: vscode.LogOutputChannel,
   ) {
     let model: string | undefined;
+    this.attention = new AttentionMeasurement(client, log, (message) => this.post(message));
     this.subscriptions = [
+      this.attention,
       vscode.window.registerWebviewPanelSerializer(TOKEN_VIEW_TYPE, this),
       vscode.workspace.onDidChangeConfiguration((event) => {
         if (event.affectsConfiguration('fovea')) void this.sendSetup();
@@ -137,6 +141,8 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   }
 
   private begin({ images, question, reduction, fit }: Question): Run {
+    // What the user wants to know now does not wait for what was wanted before.
+    this.attention.cancel();
     const resource = resourceOf(images);
     this.lastRun += 1;
     const samePictures = images === this.images && this.pictures.length === images.length;
@@ -238,6 +244,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
           if (this.panel !== attached) return;
           this.panel = undefined;
           this.run?.cancellation.cancel();
+          this.attention.cancel();
         },
       },
       this.log,
@@ -268,6 +275,10 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       case 'cancel':
         if (this.run?.number === message.run) this.run.cancellation.cancel();
         return;
+      case 'analyze':
+        return this.attention.measure(message, this.images);
+      case 'cancelAnalysis':
+        return this.attention.cancel(message.run);
       case 'pickImage':
         return this.pickImage();
       case 'image':
@@ -299,6 +310,11 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
   /** Tells a page that has just come up what it missed. */
   private catchUp(restored: boolean): void {
+    this.catchUpRun(restored);
+    this.attention.repeat();
+  }
+
+  private catchUpRun(restored: boolean): void {
     const { run } = this;
     if (!run) {
       if (!restored && this.pictures.length > 0) this.post({ type: 'picture', pictures: this.pictures });

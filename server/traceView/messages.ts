@@ -1,5 +1,6 @@
 import type {
   AnswerResult,
+  AttentionAnalysis,
   FromTokenView,
   ReductionDescription,
   TokenViewAnswer,
@@ -140,6 +141,7 @@ const timings = shape(
     ].map((name) => [name, number]),
   ),
 );
+const modelSummary = shape({ name: text, directory: text, family: text, parameters: number, hash: text });
 const result = shape({
   answer: text,
   answerTokenIds: list(count),
@@ -154,7 +156,7 @@ const result = shape({
     timings,
   }),
   trace,
-  model: shape({ name: text, directory: text, family: text, parameters: number, hash: text }),
+  model: modelSummary,
   device: text,
   reduction: text,
   question: text,
@@ -181,6 +183,43 @@ const error = shape({
   nextStep: text,
 });
 const action = oneOf('chooseModel', 'restartInference', 'showLog', 'openSettings', 'pickImage');
+const typeShare = shape({ share: number, tokens: number, efficiency: number });
+const typeShares = shape({
+  system: typeShare,
+  image: typeShare,
+  instruction: typeShare,
+  output: typeShare,
+});
+const analysis = shape({
+  version: oneOf(1),
+  question: text,
+  answer: text,
+  answerTokens: list(shape({ id: count, text })),
+  images: list(layout),
+  vision: list(
+    shape({
+      kind: oneOf('class', 'received'),
+      layer: count,
+      layers: count,
+      shares: list(number),
+      sorted: list(number),
+      top: list(shape({ percent: oneOf(1, 5, 10), patches: count, share: number })),
+    }),
+  ),
+  layers: list(typeShares),
+  steps: list(typeShares),
+  imageShares: list(list(number)),
+  removal: list(
+    shape({
+      layer: count,
+      logLikelihood: number,
+      firstChange: optional(shape({ index: count, id: count, text })),
+    }),
+  ),
+  model: modelSummary,
+  device: text,
+  milliseconds: shape({ answer: number, removal: number }),
+});
 const parameter = any(
   shape({ name: text, type: oneOf('budget'), minimum: count, default: text, description: text }),
   shape({
@@ -221,12 +260,17 @@ const toTokenView: Readonly<Record<ToTokenView['type'], Check>> = {
   answerPart: shape({ run: count, text }),
   answered: shape({ run: count, result, warning, cached: optional(boolean) }),
   failed: shape({ run: count, error, action: optional(shape({ title: text, action })) }),
+  analyzing: shape({ run: count, message: text, fraction: optional(number) }),
+  analyzed: shape({ run: count, analysis }),
+  analysisFailed: shape({ run: count, error }),
 };
 
 const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
   ready: shape({ restored: boolean }),
   ask: shape({ question: text, reduction: text, fit }),
   cancel: shape({ run: count }),
+  analyze: shape({ run: count, question: text, fit }),
+  cancelAnalysis: shape({ run: count }),
   pickImage: shape({}),
   image: shape({ name: text, dataUrl }),
   dropped: shape({ uris: list(text) }),
@@ -255,7 +299,26 @@ function matches(value: unknown, checks: Readonly<Record<string, Check>>): boole
   if (typeof value !== 'object' || value === null) return false;
   const { type } = value as { type?: unknown };
   if (typeof type !== 'string' || !Object.hasOwn(checks, type) || !checks[type](value)) return false;
+  if (type === 'analyzed') return consistentAnalysis((value as { analysis: AttentionAnalysis }).analysis);
   return type !== 'answered' || consistent((value as { result: AnswerResult }).result);
+}
+
+/** What charts rely on beyond types: something to show, and lists that are aligned with one another. */
+function consistentAnalysis(analysis: AttentionAnalysis): boolean {
+  const { layers, steps, imageShares, answerTokens, removal, images, vision } = analysis;
+  return (
+    layers.length > 0 &&
+    steps.length > 0 &&
+    steps.length === answerTokens.length &&
+    imageShares.length === steps.length &&
+    imageShares.every((shares) => shares.length === layers.length) &&
+    removal.length === layers.length + 1 &&
+    (vision.length === 0 || vision.length === images.length) &&
+    vision.every(
+      ({ shares, sorted }, image) =>
+        shares.length > 0 && shares.length === images[image].patches && sorted.length === shares.length,
+    )
+  );
 }
 
 /** What the drawing relies on beyond types: lists that are aligned with one another. */

@@ -39,8 +39,9 @@ describe('a standalone page, opened from a file', () => {
     const problems: string[] = [];
     page.on('pageerror', (error) => problems.push(String(error)));
     page.on('console', (message) => problems.push(message.text()));
-    page.on('request', ({ url }) => {
-      if (!url().startsWith('file:') && !url().startsWith('data:')) problems.push(url());
+    page.on('request', (request) => {
+      const url = request.url();
+      if (!url.startsWith('file:') && !url.startsWith('data:')) problems.push(url);
     });
     await page.goto(pathToFileURL(file).href);
     expect(await page.locator('.words').innerText()).toContain('settings dialog');

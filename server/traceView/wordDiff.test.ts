@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { randomNumbers } from './testing/syntheticResult';
+import { randomNumbers } from '../../webview/testing/syntheticResult';
 import { differingWords } from './wordDiff';
 
 describe('differingWords', () => {
