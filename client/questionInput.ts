@@ -20,6 +20,8 @@ export function inputQuestion(subject: string, memory: Memory): Promise<string |
   const picker = vscode.window.createQuickPick<QuestionItem>();
   picker.title = vscode.l10n.t('Ask About {0}', subject);
   picker.placeholder = vscode.l10n.t('Type a question, or pick one');
+  // It opens as the list of images closes, which gives the focus back to the editor a moment later.
+  picker.ignoreFocusOut = true;
   // The typed text is a question of its own, so the list must not be cleared of what does not match it.
   const refresh = () => (picker.items = questionItems(picker.value.trim(), memory));
   refresh();

@@ -62,6 +62,7 @@ async function pickReductions(client: FoveaLanguageClient): Promise<string[] | u
     title: vscode.l10n.t('Compare Reductions'),
     placeHolder: vscode.l10n.t('Each chosen one answers the question, one after the other'),
     canPickMany: true,
+    ignoreFocusOut: true,
     matchOnDescription: true,
   });
   return picked && picked.length > 0 ? picked.map(({ spec }) => spec) : undefined;
