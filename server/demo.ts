@@ -39,7 +39,10 @@ async function main(): Promise<void> {
       const results: AnswerResult[] = [];
       for (const reduction of COMPARED) {
         process.stdout.write(`  ${reduction.padEnd(38)} `);
-        const result = await model.ask({ images: [image], question, reduction }, { onToken: printPieces() });
+        const result = await model.ask(
+          { images: [image], question, reduction },
+          { onToken: printPieces(), reuseFeatures: false },
+        );
         results.push(result);
         const { imageTokens, timings, cacheBytes } = result.costs;
         const left = imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;

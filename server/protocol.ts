@@ -161,6 +161,8 @@ export interface RunCosts {
   /** Multiply-accumulates of prefill (tower + projector + decoder), and what they would have been without reduction. */
   prefillMacs: number;
   prefillMacsUnreduced: number;
+  /** Images whose vision features were left from an earlier question; their tower's time is not in `timings`. */
+  imagesReused?: number;
   timings: Timings;
 }
 
@@ -539,8 +541,8 @@ export namespace ListModelsRequest {
   export interface Model {
     directory: string;
     name: string;
-    /** Where it was found: in the extension, in the settings, or in the Hugging Face cache of this machine. */
-    origin: 'embedded' | 'settings' | 'hugging-face-cache';
+    /** Where it was found: in the extension, in the settings, among Fovea's downloads, or in the Hugging Face cache of this machine. */
+    origin: 'embedded' | 'settings' | 'downloads' | 'hugging-face-cache';
     /** The value of `fovea.model` that chooses it (empty for the embedded one). */
     setting: string;
     /** This one answers questions now, by the settings. */
@@ -562,6 +564,108 @@ export namespace InspectModelRequest {
   }
   export type Result = ModelSummary;
   export const type: RequestDescription<Params, Result> = { method };
+}
+
+/** The models that are worth a try, what they need, and whether they are here. Client -> server. No network. */
+export namespace ModelCatalogueRequest {
+  export const method = 'fovea/modelCatalogue';
+  export type Params = Record<string, never>;
+  export interface Entry {
+    /** Short name; {@link PlanDownloadRequest} takes it. */
+    name: string;
+    /** On the hub; absent for the model that comes with Fovea. */
+    repository?: string;
+    summary: string;
+    licence: string;
+    /** `model_type` of its config.json. */
+    family: string;
+    /** Whether this version of the engine can run it. */
+    supported: boolean;
+    parameters: number;
+    /** Approximate size of the files. */
+    downloadBytes: number;
+    /** Approximate further disk space that the first question on the CPU takes. */
+    conversionBytes: number;
+    /** Approximate memory for quick answers on the CPU. */
+    memoryBytes: number;
+    /** What this machine has. */
+    machineMemoryBytes: number;
+    state: 'embedded' | 'complete' | 'partial' | 'absent';
+    /** Its folders on this machine. */
+    directories: string[];
+  }
+  export type Result = Entry[];
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/**
+ * Find out what a download would do. Client -> server, when the user has chosen a model by name. Makes no request where the
+ * model is on this machine; otherwise asks the hub for the list of files, and writes nothing. The client shows host, size
+ * and licence, and asks for consent before it sends {@link DownloadRequest}.
+ */
+export namespace PlanDownloadRequest {
+  export const method = 'fovea/planDownload';
+  export interface Params {
+    /** A name of the catalogue, or a hub id `organisation/name`. */
+    model: string;
+    /** Branch, tag or commit; absent: `main`. */
+    revision?: string;
+  }
+  export interface Present {
+    kind: 'present';
+    /** The value of `fovea.model` that chooses it. */
+    directory: string;
+  }
+  export interface Plan {
+    kind: 'download';
+    repository: string;
+    /** What the revision is now; {@link DownloadRequest} names the plan by it. */
+    commit: string;
+    /** Who is asked for the files. */
+    host: string;
+    /** As the model card says; absent where it says nothing. */
+    licence?: string;
+    files: number;
+    totalBytes: number;
+    /** Of these, here already. */
+    presentBytes: number;
+    /** The folder that it will be in. */
+    directory: string;
+    /** Why this version could not use it: better not downloaded. */
+    unsupported?: ErrorData;
+  }
+  export type Result = Present | Plan;
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/**
+ * Download what a plan said. Client -> server, after consent; only a plan of this server is carried out. `$/cancelRequest`
+ * stops it; what has arrived stays, and the next download goes on from there.
+ */
+export namespace DownloadRequest {
+  export const method = 'fovea/download';
+  export interface Params {
+    repository: string;
+    commit: string;
+    partialResultToken?: string | number;
+    workDoneToken?: string | number;
+  }
+  /** How far it has come. Each one replaces the one before. */
+  export interface Partial {
+    /** The file at work. */
+    file?: string;
+    bytes: number;
+    totalBytes: number;
+    bytesPerSecond?: number;
+    secondsLeft?: number;
+    /** A pause before a new attempt and its cause, or a check of what is here. */
+    note?: string;
+  }
+  export interface Result {
+    /** The value of `fovea.model` that chooses it. */
+    directory: string;
+  }
+  export const type: RequestDescription<Params, Result, Partial> = { method };
 }
 
 /** Every reduction with its parameters, for controls and checks. Client -> server. */

@@ -91,6 +91,12 @@ export class Compare implements Part {
         { class: 'table-room', tabindex: '0', role: 'group', 'aria-label': 'Costs' },
         costTable(run, beside),
       ),
+      [run, beside].some((column) => (column?.result?.costs.imagesReused ?? 0) > 0) &&
+        h(
+          'p',
+          { class: 'muted' },
+          'The picture was encoded for an earlier question. That time is not in the first token again.',
+        ),
       beside &&
         button({
           label: 'Show the other on the map',

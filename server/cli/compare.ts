@@ -43,7 +43,11 @@ export async function compare(command: CompareCommand, signal: AbortSignal): Pro
         progress.show({ stage: `${index + 1} of ${command.reductions.length}: ${reduction}, ${stage}` });
       try {
         const sampling = { maxTokens: command.maxTokens };
-        const result = await model.ask({ ...question, reduction, sampling }, { signal, onProgress });
+        const result = await model.ask(
+          { ...question, reduction, sampling },
+          // Every run pays for the picture, or the first would look slow.
+          { signal, onProgress, reuseFeatures: false },
+        );
         runs.push({ reduction, result });
       } catch (error) {
         // One method that this model cannot do does not take the others with it.

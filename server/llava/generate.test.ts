@@ -90,6 +90,29 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
     expect(others.some((other) => other.answerTokenIds.join() !== first.answerTokenIds.join())).toBe(true);
   });
 
+  it('skips the vision tower for a picture that it knows, with the same answer under every method', async () => {
+    for (const reduction of [
+      'none',
+      'visionzip:dominant=6,contextual=3',
+      'visionzip:dominant=6,contextual=3',
+    ]) {
+      const fresh = await model.ask({ ...question, reduction }, { reuseFeatures: false });
+      const again = await model.ask({ ...question, reduction });
+      const third = await model.ask({ ...question, reduction });
+      expect(fresh.costs.imagesReused).toBe(0);
+      expect(fresh.costs.timings.vision).toBeGreaterThan(0);
+      expect(third.costs.imagesReused).toBe(images.length);
+      expect(third.costs.timings.vision).toBe(0);
+      for (const result of [again, third]) {
+        expect(result.firstStep).toEqual(fresh.firstStep);
+        expect(result.answerTokenIds).toEqual(fresh.answerTokenIds);
+        expect(result.trace.stages.map(({ kept, merged }) => ({ kept, merged }))).toEqual(
+          fresh.trace.stages.map(({ kept, merged }) => ({ kept, merged })),
+        );
+      }
+    }
+  });
+
   it('can be cancelled at any point and answers the next question unharmed', async () => {
     const total = countProgress(await events(model, question));
     // After the last piece there is nothing left to cancel.

@@ -11,6 +11,7 @@ import type { Checkpoint } from './checkpoint/checkpoint';
 import { patchesPerSide, type VisionConfig } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
+import type { FeatureCache } from './featureCache';
 import { encodeImage, type ImageTokens } from './imageTokens';
 import { formatReduction, parseReduction } from './reduction/parse';
 import { requireHeads } from './reduction/heads';
@@ -47,6 +48,8 @@ export interface AskOptions {
   /** Called with every piece of text as soon as it is complete characters. */
   readonly onToken?: (piece: string, index: number) => void;
   readonly onProgress?: (progress: Progress) => void;
+  /** False computes the vision tower even for a picture that was asked about before: for measurements. */
+  readonly reuseFeatures?: boolean;
   /** The raw logits that every answer token is chosen from [vocabulary], for analysis. */
   readonly onLogits?: (logits: Float32Array) => void;
   /** Every attention row of the answer's positions, for analysis. */
@@ -68,6 +71,8 @@ export interface GenerationContext {
   readonly checkpoint: Checkpoint;
   readonly tokenizer: Tokenizer;
   readonly sessions: GraphSessions;
+  /** The tower's output for earlier pictures. */
+  readonly features?: FeatureCache;
 }
 
 /** Everything of {@link AnswerResult} that the way of one question decides. */
@@ -120,6 +125,7 @@ export async function generateFromPixels(
     answer: [],
   };
   const encoded: ImageTokens[] = [];
+  let imagesReused = 0;
   for (const input of inputs) {
     throwIfCancelled(signal);
     encoded.push(
@@ -129,8 +135,10 @@ export async function generateFromPixels(
         reductions,
         questionEmbeddings,
         signal,
+        features: options.reuseFeatures === false ? undefined : context.features,
         stages: trace.stages,
         spend: (stage, milliseconds) => time.add(stage, milliseconds),
+        onReuse: () => imagesReused++,
         onAttention: options.onVisionAttention,
       }),
     );
@@ -203,6 +211,7 @@ export async function generateFromPixels(
         projected: unreduced,
         tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
       }),
+      imagesReused,
       timings: {
         load: time.of('load'),
         decode: time.of('decode'),

@@ -9,6 +9,8 @@ import type {
   VisionInput,
   EmbeddingsInput,
 } from './reduction/reduction';
+import { FeatureCache, type TowerOutput } from './featureCache';
+import type { VisionSignals } from './graph/visionTower';
 import type { GraphSessions } from './runtime/graphSessions';
 import { floats, floatTensor } from './runtime/session';
 import { throwIfCancelled } from './errors';
@@ -32,22 +34,16 @@ export interface ImageEncodingContext {
   /** [question tokens, textDim] */
   readonly questionEmbeddings: Matrix;
   readonly signal: AbortSignal | undefined;
+  /** Outputs of earlier questions; undefined computes every time. */
+  readonly features: FeatureCache | undefined;
   /** Receives the stages in order. */
   readonly stages: TraceStage[];
   /** Adds milliseconds to a timing. */
   readonly spend: (stage: 'load' | 'vision' | 'projector' | 'selection', milliseconds: number) => void;
+  /** Called where the tower's output was remembered. */
+  readonly onReuse: () => void;
   /** Receives the tower's attention over the patches [patches], where it has a layer to take it from. */
   readonly onAttention?: (attention: Float32Array) => void;
-}
-
-/** What the tower said about one image, patches in raster order. */
-interface TowerOutput {
-  /** Patches, then (where the tower has one) the CLS token as the last row. */
-  features: Matrix;
-  /** [patches] CLS attention, or attention received where there is no CLS. */
-  attention: Float32Array | undefined;
-  /** [patches, headDim] */
-  keys: Matrix | undefined;
 }
 
 /** Pixels -> tower -> reduction.atVision -> projector -> reduction.atEmbeddings. */
@@ -58,14 +54,12 @@ export async function encodeImage(
 ): Promise<ImageTokens> {
   const { checkpoint, reductions, signal } = context;
   const vision = checkpoint.config.vision;
-  const tower = await runTower(image, context);
+  const tower = await towerOutput(image, context);
   throwIfCancelled(signal);
 
-  const { grid, pixels } = {
-    grid: { rows: layout.tiles[0].rows, columns: layout.tiles[0].columns },
-    pixels: image.pixels,
-  };
-  const patches = layout.patches;
+  const grid = { rows: layout.tiles[0].rows, columns: layout.tiles[0].columns };
+  const { pixels } = image;
+  const { patches } = layout;
   const classToken = vision.hasClassToken ? patches : undefined;
   const includeClass = vision.hasClassToken && checkpoint.config.visionFeatureSelectStrategy === 'full';
 
@@ -166,33 +160,45 @@ function patchTokens(patches: number, includeClass: boolean): readonly SelectedT
   return tokens;
 }
 
-async function runTower(image: PreprocessedImage, context: ImageEncodingContext): Promise<TowerOutput> {
-  const { checkpoint, sessions, reductions } = context;
-  const vision = checkpoint.config.vision;
+/** The tower's output for an image, computed or remembered. */
+async function towerOutput(image: PreprocessedImage, context: ImageEncodingContext): Promise<TowerOutput> {
+  const { checkpoint, reductions, features } = context;
   const hasLayer = Math.max(...featureStates(checkpoint.config)) > 0;
   const wants = (need: 'attention' | 'keys'): boolean =>
     hasLayer && reductions.some((reduction) => reduction.visionNeeds?.[need]);
-  const attention = wants('attention') || (hasLayer && context.onAttention !== undefined);
-  const beforeLoad = performance.now();
-  const session = await sessions.vision({ attention, keys: wants('keys') });
-  const before = performance.now();
-  context.spend('load', before - beforeLoad);
-  const size = vision.imageSize;
-  const output = await session.run({ pixels: floatTensor(image.pixelValues, [1, 3, size, size]) });
-  context.spend('vision', performance.now() - before);
-
-  const tower: TowerOutput = {
-    features: matrix(floats(output.features), output.features.dims[1]),
-    attention: output.attention && floats(output.attention),
-    keys: output.keys && matrix(floats(output.keys), output.keys.dims[1]),
+  const signals = {
+    attention: wants('attention') || (hasLayer && context.onAttention !== undefined),
+    keys: wants('keys'),
   };
-  if (vision.hasClassToken) {
-    // The tower puts CLS first; reductions count patches from 0 and find CLS behind them.
-    tower.features = firstRowLast(tower.features);
-    if (tower.keys) tower.keys = matrix(tower.keys.data.subarray(tower.keys.columns), tower.keys.columns);
-  }
+  const key = features && FeatureCache.key(image.pixelValues);
+  const remembered = key === undefined ? undefined : features?.get(key, signals);
+  if (remembered) context.onReuse();
+  const tower = remembered ?? (await runTower(image, signals, context));
+  if (key !== undefined && !remembered) features?.set(key, tower);
   if (tower.attention) context.onAttention?.(tower.attention);
   return tower;
+}
+
+async function runTower(
+  image: PreprocessedImage,
+  signals: VisionSignals,
+  context: ImageEncodingContext,
+): Promise<TowerOutput> {
+  const { imageSize, hasClassToken } = context.checkpoint.config.vision;
+  const beforeLoad = performance.now();
+  const session = await context.sessions.vision(signals);
+  const before = performance.now();
+  context.spend('load', before - beforeLoad);
+  const output = await session.run({ pixels: floatTensor(image.pixelValues, [1, 3, imageSize, imageSize]) });
+  context.spend('vision', performance.now() - before);
+
+  const features = matrix(floats(output.features), output.features.dims[1]);
+  const attention = output.attention && floats(output.attention);
+  const keys = output.keys && matrix(floats(output.keys), output.keys.dims[1]);
+  if (!hasClassToken) return { features, attention, keys };
+  // The tower puts CLS first; reductions count patches from 0 and find CLS behind them.
+  const patchKeys = keys && matrix(keys.data.subarray(keys.columns), keys.columns);
+  return { features: firstRowLast(features), attention, keys: patchKeys };
 }
 
 /** Runs the projector over the selected features; context tokens are in its output space already and skip it. */

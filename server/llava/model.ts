@@ -5,6 +5,7 @@ import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
 import { ensureFloat32 } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
+import { FeatureCache } from './featureCache';
 import { generate, type AskOptions, type Progress, type Question } from './generate';
 import { chooseDevice, type DeviceChoice } from './runtime/device';
 import { GraphSessions } from './runtime/graphSessions';
@@ -18,8 +19,12 @@ export interface LoadOptions {
   readonly onProgress?: (progress: Progress) => void;
 }
 
+/** Pictures whose features are kept: 2.4 MB each for ViT-L at 336 pixels. */
+const REMEMBERED_PICTURES = 8;
+
 /** A checkpoint, opened on a device, ready for questions. Questions are answered one at a time. */
 export class LlavaModel {
+  readonly features = new FeatureCache(REMEMBERED_PICTURES);
   private queue: Promise<unknown> = Promise.resolve();
   private loadMilliseconds: number;
 

@@ -153,6 +153,7 @@ const result = shape({
     cacheBytes: number,
     prefillMacs: number,
     prefillMacsUnreduced: number,
+    imagesReused: optional(count),
     timings,
   }),
   trace,
