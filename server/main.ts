@@ -14,6 +14,7 @@ import { AnswerCache } from './features/answerCache';
 import { Asking } from './features/ask';
 import { DocumentImages } from './features/documentImages';
 import { HoverFeature } from './features/hover';
+import { ModelDownloads } from './features/modelDownloads';
 import { Models } from './features/models';
 import { ImageError } from './images/errors';
 import { pathOfFileUri } from './images/safeFiles';
@@ -24,13 +25,16 @@ import {
   AnalyzeRequest,
   AskRequest,
   ClearAnswerCacheRequest,
+  DownloadRequest,
   ExportTraceRequest,
   ImageFactsRequest,
   ImageReferenceAtRequest,
   ImageReferencesRequest,
   InspectModelRequest,
   ListModelsRequest,
+  ModelCatalogueRequest,
   PictureRequest,
+  PlanDownloadRequest,
   ReductionsRequest,
   RestartInferenceRequest,
   StatusNotification,
@@ -59,6 +63,7 @@ interface Server {
   configuration: Configuration;
   supervisor: Supervisor;
   models: Models;
+  downloads: ModelDownloads;
   cache: AnswerCache;
   asking: Asking;
   documentImages: DocumentImages;
@@ -181,6 +186,17 @@ answer(InspectModelRequest.type, ({ directory }) => {
   return models.summary(models.directory(String(directory)));
 });
 
+answer(ModelCatalogueRequest.type, () => running().downloads.catalogue());
+
+answer(PlanDownloadRequest.type, (params, { signal }) => running().downloads.plan(params, signal));
+
+answer(DownloadRequest.type, (params, { signal, partial, progress }) =>
+  running().downloads.download(params, signal, (state) => {
+    partial(state);
+    progress(state.note ?? state.file ?? '', state.totalBytes === 0 ? 1 : state.bytes / state.totalBytes);
+  }),
+);
+
 answer(ReductionsRequest.type, () => REDUCTIONS.map(({ description }) => description));
 
 answer(ExportTraceRequest.type, async ({ format, result, images }, { signal }) => {
@@ -234,6 +250,7 @@ function describe(error: unknown): string {
 
 function createServer(options: ServerOptions, markdown: boolean): Server {
   const models = new Models(options.embeddedModelDirectory ?? path.join(__dirname, '..', 'model'));
+  const downloads = new ModelDownloads(models.embedded);
   const cache = new AnswerCache(options.answerCacheDirectory, log);
   const configuration = new Configuration(fetchSettings, warn);
   const supervisor = new Supervisor({
@@ -260,7 +277,7 @@ function createServer(options: ServerOptions, markdown: boolean): Server {
     isTrusted: () => workspaceTrusted,
     client: { markdown, commands: options.hoverCommands === true },
   });
-  return { options, configuration, supervisor, models, cache, asking, documentImages, hover };
+  return { options, configuration, supervisor, models, downloads, cache, asking, documentImages, hover };
 }
 
 function running(): Server {

@@ -10,6 +10,7 @@ interface ModelItem extends vscode.QuickPickItem {
 const ORIGINS: Readonly<Record<ListModelsRequest.Model['origin'], string>> = {
   embedded: vscode.l10n.t('part of Fovea'),
   settings: vscode.l10n.t('from your settings'),
+  downloads: vscode.l10n.t('downloaded by Fovea'),
   'hugging-face-cache': vscode.l10n.t('in the Hugging Face cache'),
 };
 

@@ -1,18 +1,10 @@
 import { stat } from 'node:fs/promises';
-import os from 'node:os';
 import { createInterface } from 'node:readline/promises';
 
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { InputError, ModelError } from '../llava/errors';
-import {
-  CATALOGUE,
-  catalogueEntry,
-  conversionBytes,
-  memoryNeeded,
-  unsupported,
-  type CatalogueEntry,
-} from '../models/catalogue';
+import { catalogueEntry } from '../models/catalogue';
 import { executePlan } from '../models/download';
 import { parseModelId, type ModelId } from '../models/fileNames';
 import { Hub } from '../models/hub';
@@ -25,8 +17,10 @@ import {
   verifyInstalled,
   type InstalledModel,
 } from '../models/installed';
+import { catalogueOverview, describeEntry } from '../models/overview';
 import { planDownload, type DownloadPlan } from '../models/plan';
-import { hubSettings } from '../models/settings';
+import { hubSettings, modelPlaces } from '../models/settings';
+import type { ModelCatalogueRequest } from '../protocol';
 import type { Command, ModelCommand } from './arguments';
 import { embeddedModelDirectory } from './embeddedModel';
 import { bytes } from './format';
@@ -55,7 +49,7 @@ export async function withModelFolder(command: Command): Promise<Command> {
     case 'analyze':
     case 'compare':
     case 'inspect': {
-      const folders = { embedded: embeddedModelDirectory(), settings: hubSettings() };
+      const folders = { embedded: embeddedModelDirectory(), places: modelPlaces() };
       return { ...command, model: await resolveModel(command.model, folders) };
     }
     default:
@@ -65,36 +59,9 @@ export async function withModelFolder(command: Command): Promise<Command> {
 
 // ---------------------------------------------------------------------------------------------- list, show
 
-/** A model of the catalogue on this machine, as `--json` shows it. */
-function facts(entry: CatalogueEntry, installed: readonly InstalledModel[]) {
-  const here = installed.filter(({ repository }) => repository === entry.repository);
-  const memory = memoryNeeded(entry);
-  return {
-    name: entry.name,
-    repository: entry.repository,
-    summary: entry.summary,
-    licence: entry.licence,
-    family: entry.config.model_type,
-    supported: unsupported(entry.config) === undefined,
-    parameters: entry.parameters,
-    downloadBytes: entry.repository === undefined ? 0 : entry.bytes,
-    conversionBytes: conversionBytes(entry),
-    memoryBytes: memory,
-    memoryOfThisMachine: os.totalmem(),
-    state: entry.repository === undefined ? ('embedded' as const) : state(here),
-    directories:
-      entry.repository === undefined ? [embeddedModelDirectory()] : here.map(({ directory }) => directory),
-  };
-}
-
-function state(here: readonly InstalledModel[]): 'complete' | 'partial' | 'absent' {
-  if (here.some((model) => model.state === 'complete')) return 'complete';
-  return here.length > 0 ? 'partial' : 'absent';
-}
-
 async function list(command: ModelCommand): Promise<void> {
-  const installed = await listInstalled(hubSettings());
-  const catalogue = CATALOGUE.map((entry) => facts(entry, installed));
+  const installed = await listInstalled(modelPlaces());
+  const catalogue = catalogueOverview(installed, embeddedModelDirectory());
   if (command.json) {
     process.stdout.write(`${JSON.stringify({ catalogue, installed })}\n`);
     return;
@@ -120,9 +87,9 @@ async function list(command: ModelCommand): Promise<void> {
 
 async function show(command: ModelCommand): Promise<void> {
   const entry = catalogueEntry(command.model);
-  const installed = await listInstalled(hubSettings());
+  const installed = await listInstalled(modelPlaces());
   if (entry !== undefined) {
-    const all = facts(entry, installed);
+    const all = describeEntry(entry, installed, embeddedModelDirectory());
     process.stdout.write(command.json ? `${JSON.stringify(all)}\n` : renderFacts(all));
     return;
   }
@@ -139,14 +106,14 @@ async function show(command: ModelCommand): Promise<void> {
     );
 }
 
-function renderFacts(entry: ReturnType<typeof facts>): string {
+function renderFacts(entry: ModelCatalogueRequest.Entry): string {
   const supported = entry.supported ? 'yes' : 'not by this version of Fovea';
   const rows: [string, string][] = [
     ['model', entry.name],
     ['about', entry.summary],
     ...(entry.repository === undefined ? [] : ([['repository', entry.repository]] as [string, string][])),
     ['licence', entry.licence],
-    ['runs', `${supported} (family ${String(entry.family)})`],
+    ['runs', `${supported} (family ${entry.family})`],
     ['size', `about ${bytes(entry.downloadBytes)} to download`],
     ...(entry.conversionBytes === 0
       ? []
@@ -156,7 +123,7 @@ function renderFacts(entry: ReturnType<typeof facts>): string {
         ][])),
     [
       'memory',
-      `about ${bytes(entry.memoryBytes)} for quick answers on the CPU; this machine has ${bytes(entry.memoryOfThisMachine)}`,
+      `about ${bytes(entry.memoryBytes)} for quick answers on the CPU; this machine has ${bytes(entry.machineMemoryBytes)}`,
     ],
     ['state', entry.state],
     ...entry.directories.map((directory) => ['folder', directory] as [string, string]),
@@ -265,11 +232,11 @@ async function agree(command: ModelCommand, question: string, signal: AbortSigna
 // ---------------------------------------------------------------------------------------------- verify, remove
 
 async function verify(command: ModelCommand, signal: AbortSignal): Promise<void> {
-  const settings = hubSettings();
+  const places = modelPlaces();
   const id = modelId(command);
   const printer = new LinePrinter(process.stderr);
   let done = 0;
-  const result = await verifyInstalled(id, settings, {
+  const result = await verifyInstalled(id, places, {
     signal,
     removeDamaged: command.removeDamaged,
     onBytes: (count, file) => printer.print(`${file}  ${bytes((done += count))} read`),
@@ -295,14 +262,14 @@ function repairStep({ model: name, removeDamaged }: ModelCommand, origin: Instal
 }
 
 async function remove(command: ModelCommand, signal: AbortSignal): Promise<void> {
-  const settings = hubSettings();
+  const places = modelPlaces();
   const id = modelId(command);
-  const plan = await planRemoval(id, settings);
+  const plan = await planRemoval(id, places);
   process.stderr.write(`${plan.directory}\n`);
   await agree(command, `Remove it and its ${bytes(plan.bytes)}?`, signal);
-  const removed = await removeInstalled(id, settings, defaultCacheDirectory());
+  const removed = await removeInstalled(id, places, defaultCacheDirectory());
   process.stderr.write(`Removed: ${bytes(removed.bytes)} are free again.\n`);
-  const elsewhere = await findInstalled(id, settings);
+  const elsewhere = await findInstalled(id, places);
   if (elsewhere !== undefined)
     process.stderr.write(
       `It is also in the Hugging Face cache, which Fovea does not change: ${elsewhere.directory}\n`,

@@ -3,6 +3,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { toErrorData } from '../llava/errors';
+import { modelStores } from '../models/plan';
+import { modelPlaces } from '../models/settings';
 import type { ListModelsRequest, ModelSummary } from '../protocol';
 
 /**
@@ -47,9 +49,12 @@ export class Models {
       { directory: this.#embedded, origin: 'embedded', setting: '' },
     ];
     if (chosen !== this.#embedded) found.push({ directory: chosen, origin: 'settings', setting });
-    for (const directory of await huggingFaceSnapshots()) {
-      if (found.some((model) => model.directory === directory)) continue;
-      found.push({ directory, origin: 'hugging-face-cache', setting: directory });
+    for (const store of modelStores(modelPlaces())) {
+      const origin = store.origin === 'fovea' ? 'downloads' : store.origin;
+      for (const directory of await store.snapshots()) {
+        if (found.some((model) => model.directory === directory)) continue;
+        found.push({ directory, origin, setting: directory });
+      }
     }
     const models: ListModelsRequest.Model[] = [];
     for (const model of found) {
@@ -87,27 +92,4 @@ async function fingerprintOf(directory: string): Promise<string> {
     }),
   );
   return parts.join('\n');
-}
-
-/** Snapshot folders with a config.json in the cache of `huggingface_hub`, where its variables or its default say it is. */
-async function huggingFaceSnapshots(): Promise<string[]> {
-  const { HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = process.env;
-  const home = HF_HOME ?? path.join(XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'huggingface');
-  const hub = HF_HUB_CACHE ?? path.join(home, 'hub');
-  const snapshots: string[] = [];
-  for (const repository of await folders(hub)) {
-    if (!repository.startsWith('models--')) continue;
-    const parent = path.join(hub, repository, 'snapshots');
-    for (const revision of await folders(parent)) {
-      const directory = path.join(parent, revision);
-      const status = await stat(path.join(directory, 'config.json')).catch(() => undefined);
-      if (status?.isFile()) snapshots.push(directory);
-    }
-  }
-  return snapshots;
-}
-
-async function folders(parent: string): Promise<string[]> {
-  const entries = await readdir(parent, { withFileTypes: true }).catch(() => []);
-  return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
 }

@@ -17,7 +17,7 @@ import {
 } from './fileNames';
 import { withLock } from './lock';
 import { incompleteBytes, modelStores } from './plan';
-import type { HubSettings } from './settings';
+import type { ModelPlaces } from './settings';
 import { missingFiles, sizeOf, type Manifest, type ModelStore } from './store';
 
 /** A model of this machine's user, whole or in part. */
@@ -37,9 +37,9 @@ export interface InstalledModel {
 }
 
 /** Every LLaVA model in the Hugging Face cache and in Fovea's folder. Makes no request. */
-export async function listInstalled(settings: HubSettings): Promise<InstalledModel[]> {
+export async function listInstalled(places: ModelPlaces): Promise<InstalledModel[]> {
   const found: InstalledModel[] = [];
-  for (const store of modelStores(settings)) {
+  for (const store of modelStores(places)) {
     for (const repository of await store.repositories()) {
       const manifests = await store.manifests(repository);
       for (const commit of await store.commits(repository)) {
@@ -117,7 +117,7 @@ async function folderBytes(directory: string): Promise<number> {
  */
 export async function resolveModel(
   text: string,
-  { embedded, settings }: { embedded: string; settings: HubSettings },
+  { embedded, places }: { embedded: string; places: ModelPlaces },
 ): Promise<string> {
   if (await isFolder(text)) return text;
   if (text === EMBEDDED_MODEL) return embedded;
@@ -125,7 +125,7 @@ export async function resolveModel(
   // Not the form of a hub id: a path, whose fault opening it will tell.
   if (!isRepositoryId(repository.split('@')[0])) return text;
   const id = parseModelId(repository);
-  const found = await findInstalled(id, settings);
+  const found = await findInstalled(id, places);
   if (found !== undefined) return found.directory;
   throw notDownloaded(
     text,
@@ -136,9 +136,9 @@ export async function resolveModel(
 /** The complete snapshot of a model, from the Hugging Face cache or from Fovea's folder. */
 export async function findInstalled(
   id: ModelId,
-  settings: HubSettings,
+  places: ModelPlaces,
 ): Promise<{ directory: string; commit: string; store: ModelStore } | undefined> {
-  for (const store of modelStores(settings)) {
+  for (const store of modelStores(places)) {
     const found = await store.find(id);
     if (found !== undefined) return { ...found, store };
   }
@@ -182,14 +182,14 @@ export interface Verification {
  */
 export async function verifyInstalled(
   id: ModelId,
-  settings: HubSettings,
+  places: ModelPlaces,
   options: {
     signal?: AbortSignal;
     onBytes?: (bytes: number, file: string) => void;
     removeDamaged?: boolean;
   } = {},
 ): Promise<Verification> {
-  const found = await findInstalled(id, settings);
+  const found = await findInstalled(id, places);
   if (found === undefined) throw notDownloaded(id.repository, 'Only a complete model can be verified.');
   const { directory, commit, store } = found;
   const expected = await expectedContents(store, id.repository, commit, directory);
@@ -261,8 +261,8 @@ export interface Removal {
 }
 
 /** What {@link removeInstalled} would remove, for the user to agree to. */
-export async function planRemoval(id: ModelId, settings: HubSettings): Promise<Removal> {
-  const [huggingFace, own] = modelStores(settings);
+export async function planRemoval(id: ModelId, places: ModelPlaces): Promise<Removal> {
+  const [huggingFace, own] = modelStores(places);
   const directory = own.folder(id.repository);
   const facts = await lstat(directory).catch(() => undefined);
   if (facts?.isDirectory()) return { directory, bytes: await treeBytes(directory) };
@@ -284,11 +284,11 @@ export async function planRemoval(id: ModelId, settings: HubSettings): Promise<R
  */
 export async function removeInstalled(
   id: ModelId,
-  settings: HubSettings,
+  places: ModelPlaces,
   engineCacheDirectory: string,
 ): Promise<Removal> {
-  const { directory } = await planRemoval(id, settings);
-  const [, own] = modelStores(settings);
+  const { directory } = await planRemoval(id, places);
+  const [, own] = modelStores(places);
   return withLock(path.join(directory, 'fovea', 'lock'), id.repository, async () => {
     const folders = [directory, ...(await convertedWeights(own, id.repository, engineCacheDirectory))];
     let bytes = 0;

@@ -11,7 +11,7 @@ import {
   type ModelId,
 } from './fileNames';
 import type { Hub, HubFile, RepositoryListing } from './hub';
-import type { HubSettings } from './settings';
+import type { HubSettings, ModelPlaces } from './settings';
 import { ModelStore, shardsOf, sizeOf } from './store';
 
 /** The model is here: nothing has to be fetched. */
@@ -43,10 +43,10 @@ export interface DownloadPlan {
 }
 
 /** All models of this machine's user, the Hugging Face cache first. */
-export function modelStores(settings: HubSettings): readonly [huggingFace: ModelStore, own: ModelStore] {
+export function modelStores(places: ModelPlaces): readonly [huggingFace: ModelStore, own: ModelStore] {
   return [
-    new ModelStore(settings.huggingFaceCache, 'hugging-face-cache'),
-    new ModelStore(settings.modelsDirectory, 'fovea'),
+    new ModelStore(places.huggingFaceCache, 'hugging-face-cache'),
+    new ModelStore(places.modelsDirectory, 'fovea'),
   ];
 }
 

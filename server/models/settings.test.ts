@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { InputError } from '../llava/errors';
-import { huggingFaceCache, hubSettings } from './settings';
+import { hubSettings, modelPlaces } from './settings';
 
 describe('the endpoint', () => {
   it.each([
@@ -84,6 +84,6 @@ describe('the Hugging Face cache', () => {
     [{ HF_HOME: '~/models' }, path.join(os.homedir(), 'models', 'hub')],
     [{}, path.join(os.homedir(), '.cache', 'huggingface', 'hub')],
   ])('with %j is %s', (environment, expected) => {
-    expect(huggingFaceCache(environment)).toBe(expected);
+    expect(modelPlaces(environment).huggingFaceCache).toBe(expected);
   });
 });

@@ -5,18 +5,22 @@ import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import { InputError } from '../llava/errors';
 import { isLoopbackHost } from './addresses';
 
-/** What the user's environment says about the hub and about where models lie. */
-export interface HubSettings {
+/** Where models lie on this machine. */
+export interface ModelPlaces {
+  /** The cache that huggingface_hub and transformers fill; read, never written. */
+  readonly huggingFaceCache: string;
+  /** Fovea's own folder of models, in the same layout. */
+  readonly modelsDirectory: string;
+}
+
+/** What the user's environment says about the hub. */
+export interface HubSettings extends ModelPlaces {
   /** Base address of the hub, without a slash at the end; may have a path (a mirror behind a gateway). */
   readonly endpoint: URL;
   /** Sent to the endpoint's origin and to no other. */
   readonly token: string | undefined;
   /** No request is made at all. */
   readonly offline: boolean;
-  /** The cache that huggingface_hub and transformers fill; read, never written. */
-  readonly huggingFaceCache: string;
-  /** Fovea's own folder of models, in the same layout. */
-  readonly modelsDirectory: string;
 }
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
@@ -32,18 +36,19 @@ export function hubSettings(environment: NodeJS.ProcessEnv = process.env): HubSe
     endpoint: parseEndpoint(environment.HF_ENDPOINT?.trim() || DEFAULT_ENDPOINT),
     token: parseToken(environment.HF_TOKEN?.trim()),
     offline: isTrue(environment.HF_HUB_OFFLINE ?? environment.TRANSFORMERS_OFFLINE),
-    huggingFaceCache: huggingFaceCache(environment),
-    modelsDirectory: defaultModelsDirectory(),
+    ...modelPlaces(environment),
   };
 }
 
-/** Where downloads go: `models` in the user's cache folder for Fovea. */
-export function defaultModelsDirectory(): string {
-  return path.join(defaultCacheDirectory(), 'models');
+/** The cache of huggingface_hub, and `models` in the user's cache folder for Fovea. Never throws. */
+export function modelPlaces(environment: NodeJS.ProcessEnv = process.env): ModelPlaces {
+  return {
+    huggingFaceCache: huggingFaceCache(environment),
+    modelsDirectory: path.join(defaultCacheDirectory(), 'models'),
+  };
 }
 
-/** Where huggingface_hub keeps what it downloads. */
-export function huggingFaceCache(environment: NodeJS.ProcessEnv = process.env): string {
+function huggingFaceCache(environment: NodeJS.ProcessEnv): string {
   const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME, XDG_CACHE_HOME } = environment;
   const home = HF_HOME || path.join(XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'huggingface');
   return path.resolve(expandHome(HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || path.join(home, 'hub')));

@@ -99,6 +99,18 @@ export class ModelStore {
     return ids.filter(isRepositoryId).sort();
   }
 
+  /** Folders of all snapshots that have a config.json, of models of any kind. */
+  async snapshots(): Promise<string[]> {
+    const found: string[] = [];
+    for (const repository of await this.repositories()) {
+      for (const commit of await this.commits(repository)) {
+        const directory = this.snapshot(repository, commit);
+        if ((await sizeOf(path.join(directory, CONFIG_FILE))) !== undefined) found.push(directory);
+      }
+    }
+    return found;
+  }
+
   async readManifest(repository: string, commit: string): Promise<Manifest | undefined> {
     const text = await readFile(this.manifest(repository, commit), 'utf8').catch(() => undefined);
     return text === undefined ? undefined : parseManifest(text);

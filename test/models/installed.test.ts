@@ -128,7 +128,7 @@ describe('the list of models', () => {
 
 describe('the name of a model', () => {
   const resolve = (text: string, { settings }: User): Promise<string> =>
-    resolveModel(text, { embedded: EMBEDDED, settings });
+    resolveModel(text, { embedded: EMBEDDED, places: settings });
 
   it('is a folder, where there is one', async () => {
     const folder = fixturePath('checkpoints', 'clip-llama');
