@@ -126,4 +126,4 @@ def by_type(batch: Batch, right: torch.Tensor) -> dict[str, list[bool]]:
 
 def patches_for(rng: random.Random) -> tuple[int, bool]:
     """How many patches to keep in one step of the joint training, and whether text is preferred."""
-    return rng.choices([72, 144, 288, PATCHES], [3, 4, 2, 1])[0], rng.random() < 0.75
+    return rng.choices([72, 144, 288, PATCHES], [4, 4, 1, 1])[0], rng.random() < 0.75

@@ -21,6 +21,7 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 DEVIATION = torch.tensor([0.26862954, 0.26130258, 0.27577711])
 PATCH_LABELS = ("role", "colour", "instance", "line", "index", "theme", "previous", "following", "characters")
 NO_PLACE = -1
+LONG = frozenset(["read_all", "describe"])
 
 BEFORE_IMAGE = [BEGIN, *encode("USER: ")]
 AFTER_IMAGE = list(encode("\n"))
@@ -36,7 +37,7 @@ class Batch:
     targets: torch.Tensor | None = None
     """Next token at the places where an answer is learnt, -100 elsewhere."""
     weight: torch.Tensor | None = None
-    """Weight of each target: 1 / sqrt(tokens of its answer), so that a yes or a colour is not drowned by long readings."""
+    """Weight of each target: tokens of its answer ** -0.75, so that a yes or a colour is not drowned by long readings."""
     segment: torch.Tensor | None = None
     """1, 2, ... for the questions of an image, 0 for padding."""
     position: torch.Tensor | None = None
@@ -98,6 +99,8 @@ class Plan:
     """Question types of a curriculum; None = all."""
     walls: float = 0.0
     """Share of images that are walls of text, without questions."""
+    long_share: float = 0.5
+    """Share of the longest answers ("read everything", "describe") that are asked, so that more of the others fit."""
     noise: bool = True
     held_out: bool = False
     style: Style = Style()
@@ -130,7 +133,7 @@ class BatchSource:
         if self.plan.only is not None:
             questions = [question for question in questions if question.type in self.plan.only]
         self.rng.shuffle(questions)
-        return questions
+        return [question for question in questions if question.type not in LONG or self.rng.random() < self.plan.long_share]
 
     def _pack(self, batch: Batch, asked: list[list[Question]]) -> None:
         shape = (len(asked), self.plan.text_length)
@@ -152,7 +155,7 @@ class BatchSource:
                 first = start + len(asking)
                 ids[row, start:end] = asking + answer
                 targets[row, first - 1 : end - 1] = answer
-                weight[row, first - 1 : end - 1] = len(answer) ** -0.5
+                weight[row, first - 1 : end - 1] = len(answer) ** -0.75
                 segment[row, start:end] = len(kept)
                 position[row, start:end] = range(end - start)
                 for offset, place in enumerate(asked_places):

@@ -37,7 +37,7 @@ def code_distance(projected: torch.Tensor, codes: torch.Tensor, text: torch.Tens
     return near(text) + 0.3 * near(~text)
 
 
-def fit_projector(modules: dict[str, torch.nn.Module], run: Run, rounds: int = 40, steps: int = 600) -> float:
+def fit_projector(modules: dict[str, torch.nn.Module], run: Run, rounds: int = 25, steps: int = 500) -> float:
     """Regresses the codes from the frozen tower's features; returns the relative error on the last step."""
     tower, projector, decoder, code = modules["tower"], modules["projector"], modules["decoder"], modules["code"]
     source = BatchSource(Plan(8), seed=300_000)
@@ -86,7 +86,7 @@ def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept
 
 def train(
     folder: pathlib.Path, tower: pathlib.Path, decoder: pathlib.Path, minutes: float, size: Size = Size(), images: int = 8,
-    rate: float = 5e-4, text_length: int = 224, workers: int = 0, evaluate_every: int = 400, fit_rounds: int = 40, freeze_tower: bool = False,
+    rate: float = 5e-4, text_length: int = 224, workers: int = 0, evaluate_every: int = 400, fit_rounds: int = 25, freeze_tower: bool = False,
 ) -> None:
     torch.manual_seed(3)
     modules = assemble(size)
@@ -99,11 +99,12 @@ def train(
         load_modules(tower, {name: modules[name] for name in ("tower", "heads")})
         load_modules(decoder, {name: modules[name] for name in ("decoder", "probes", "code")})
         error = fit_projector(modules, run, fit_rounds)
+        run.share_weights()
         run.extra["reference"] = modules["decoder"].embed_tokens.weight.detach().clone()
-        run.log(projector_error=round(error, 4), held_out=evaluate(modules, run, 3))
+        run.log(projector_error=round(error, 4))
     reference = torch.nn.Embedding.from_pretrained(run.extra["reference"], freeze=True)
     modules["code"].requires_grad_(False)
-    stream = batches(Plan(images, text_length), seed=200_000 + run.step, workers=workers)
+    stream = batches(Plan(images, text_length), seed=200_000 + run.step + 50_000 * run.rank, workers=workers)
     while run.progress < 1:
         batch: Batch = next(stream).to(run.device)
         pull = max(0.1, 1 - 1.5 * run.progress)
@@ -119,7 +120,7 @@ def train(
         loss = answered.language + 0.4 * answered.pointers + 0.1 * answered.probes + 0.35 * seeing + pull * distance
         figures = {"characters": seen["characters"], "index": seen["index"], "distance": float(distance.detach())}
         run.update(loss, images, language=float(answered.language.detach()), **answered.figures, **figures)
-        if run.step % evaluate_every == 0:
+        if run.step % evaluate_every == 0 and not run.rank:
             run.log(held_out=evaluate(modules, run))
     run.save()
     run.log(held_out=evaluate(modules, run))

@@ -303,7 +303,7 @@ class PatchCode(nn.Module):
         self.codes["row"], self.codes["column"] = nn.Embedding(GRID, width), nn.Embedding(GRID, width)
         self.codes["theme"] = nn.Embedding(3, width)
         for name, code in self.codes.items():
-            nn.init.normal_(code.weight, std=0.12)
+            nn.init.normal_(code.weight, std=0.35 if name in ("colour", "theme") else 0.12)
             if name in ("index", "row", "column", "line"):
                 code.weight.data.copy_(_sinusoids(code.num_embeddings, width) * (0.3 if name == "index" else 0.15))
         self.maps = nn.ParameterList(nn.Parameter(_orthogonal(width)) for _ in range(SLOTS + 2))

@@ -7,6 +7,7 @@ import pathlib
 import time
 
 import torch
+import torch.distributed as distributed
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
@@ -24,6 +25,10 @@ class Run:
         self.rate = rate
         folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.rank = int(os.environ.get("RANK", "0"))
+        """This process among those that `torchrun --nproc-per-node N` started; their gradients are averaged."""
+        if "RANK" in os.environ and not distributed.is_initialized():
+            distributed.init_process_group("gloo")
         if self.device.type == "cpu":
             torch.set_num_threads(int(os.environ.get("FOVEA_THREADS", "1")))
         for module in modules.values():
@@ -47,7 +52,9 @@ class Run:
 
     @property
     def progress(self) -> float:
-        self.spent = (time.monotonic() - self._began) / 60
+        """Share of the budget that is spent; processes that train together agree on it once a step."""
+        if not distributed.is_initialized():
+            self.spent = (time.monotonic() - self._began) / 60
         return self.spent / self.minutes
 
     def precision(self) -> contextlib.AbstractContextManager:
@@ -61,10 +68,11 @@ class Run:
             group["rate"] = rate
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         nn.utils.clip_grad_norm_(self.parameters, 2.0)
         self.optimiser.step()
         self.step += 1
-        self.images += images
+        self.images += images * (distributed.get_world_size() if distributed.is_initialized() else 1)
         for name, value in {"loss": float(loss.detach()), **figures}.items():
             self._means[name] = self._means.get(name, value) * 0.95 + value * 0.05
         if self.step % 50 == 0:
@@ -72,15 +80,38 @@ class Run:
         if time.monotonic() - self._saved > 120:
             self.save()
 
+    def _share_gradients(self) -> None:
+        if not distributed.is_initialized():
+            return
+        gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in self.parameters]
+        spent = torch.tensor([(time.monotonic() - self._began) / 60], device=self.device)
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), spent]).cpu()
+        distributed.all_reduce(flat)
+        flat = (flat / distributed.get_world_size()).to(self.device)
+        for parameter, part in zip(self.parameters, flat[:-1].split([gradient.numel() for gradient in gradients])):
+            parameter.grad = part.view_as(parameter)
+        self.spent = float(flat[-1])
+
+    def share_weights(self) -> None:
+        """Gives every process the weights of the first."""
+        if distributed.is_initialized():
+            for module in self.modules.values():
+                for tensor in module.state_dict().values():
+                    distributed.broadcast(tensor, 0)
+
     def log(self, **more: object) -> None:
         line = {"minutes": round(self.spent, 2), "step": self.step, "images": self.images}
         line |= {name: round(value, 4) for name, value in self._means.items()} | more
+        if self.rank:
+            return
         with open(self.folder / "log.jsonl", "a") as file:
             file.write(json.dumps(line) + "\n")
         print(json.dumps(line), flush=True)
 
     def save(self) -> None:
         self._saved = time.monotonic()
+        if self.rank:
+            return
         state = dict(
             modules={name: module.state_dict() for name, module in self.modules.items()},
             optimiser=self.optimiser.state_dict(),

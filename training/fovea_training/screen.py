@@ -1,5 +1,6 @@
 """Synthetic screens: windows, dialogs, forms, settings, charts and terminals, with exact ground truth."""
 
+import collections.abc
 import dataclasses
 import random
 
@@ -245,7 +246,7 @@ class ScreenMaker:
             canvas.stroke((cx - 3, cy + 3, cx + 3, cy - 3), ink)
         self.y += 3 * PATCH
 
-    def _unused(self, draw: "callable") -> str:
+    def _unused(self, draw: collections.abc.Callable[[], str]) -> str:
         while True:
             text = draw()
             if text.lower() not in self.taken:
