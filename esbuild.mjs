@@ -28,6 +28,7 @@ const programs = [
   { ...node, entryPoints: { inference: 'server/inference/process.ts' } },
   { ...node, entryPoints: { cli: 'server/cli.ts' }, banner: { js: '#!/usr/bin/env node' } },
   { ...node, entryPoints: { demo: 'server/demo.ts' } },
+  { ...node, entryPoints: { evaluateModel: 'bench/evaluateModel.ts' } },
   {
     bundle: true,
     platform: 'browser',

@@ -1,0 +1,104 @@
+import { lineChart, type Marker } from '../server/charts/lineChart';
+import { CHART_COLORS } from '../server/charts/theme';
+import type { Accuracy } from './accuracy';
+
+export interface SetResult {
+  all: Accuracy;
+  byType: Record<string, Accuracy>;
+}
+
+export interface CurvePoint {
+  method: string;
+  budget: number;
+  spec: string;
+  /** Mean image tokens left in the deepest layer. */
+  tokens: number;
+  accuracy: Accuracy;
+}
+
+export interface ModelResults {
+  model: { name: string; hash: string; parameters: number };
+  /** SHA-256 over the questions of every set. */
+  questions: string;
+  words: SetResult;
+  letters: SetResult;
+  curve: { questions: number; full: Accuracy; points: CurvePoint[] };
+  /** Milliseconds, median over the questions on words: this machine, whatever else it did. */
+  medianMilliseconds: { firstToken: number; total: number };
+}
+
+const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond', 'open'];
+
+/** docs/results/model-tokens.svg: accuracy against image tokens, a line for each method. */
+export function drawCurve({ curve }: ModelResults): string {
+  const budgets = [...new Set(curve.points.map(({ budget }) => budget))].sort((a, b) => a - b);
+  const methods = [...new Set(curve.points.map(({ method }) => method))];
+  return lineChart({
+    description:
+      'Exact answers against image tokens that are left, a line for each method; the table below has the numbers.',
+    x: 'image tokens left',
+    y: 'exact answers, %',
+    places: budgets.map(String),
+    scale: 'linear',
+    includes: [0, 100],
+    format: (value) => `${value.toFixed(0)} %`,
+    reference: { value: 100 * curve.full.share, name: 'all tokens' },
+    series: methods.map((method, index) => ({
+      name: method,
+      color: CHART_COLORS.series[index % CHART_COLORS.series.length],
+      marker: MARKERS[index % MARKERS.length],
+      values: budgets.map((budget) => {
+        const point = curve.points.find((entry) => entry.method === method && entry.budget === budget);
+        return point && 100 * point.accuracy.share;
+      }),
+    })),
+  });
+}
+
+/** docs/results/model.md. */
+export function renderModelResults(results: ModelResults): string {
+  const { model, words, letters, curve, medianMilliseconds } = results;
+  const types = [...new Set([...Object.keys(words.byType), ...Object.keys(letters.byType)])].sort();
+  const budgets = [...new Set(curve.points.map(({ budget }) => budget))].sort((a, b) => b - a);
+  const methods = [...new Set(curve.points.map(({ method }) => method))];
+  return `# What ${model.name} can do
+
+Made by \`npm run eval:model\`, through the engine of this repository. ${(model.parameters / 1e6).toFixed(2)} M parameters, model \`${model.hash.slice(0, 12)}\`,
+questions \`${results.questions.slice(0, 12)}\`. An answer counts when it equals the truth letter by letter; ± is the 95 % confidence interval (Wilson).
+
+On held-out words **${percent(words.all)}**, on random letters **${percent(letters.all)}**. Median on the machine of the run: first token after
+${medianMilliseconds.firstToken.toFixed(0)} ms, answer after ${medianMilliseconds.total.toFixed(0)} ms.
+
+## By type of question
+
+| type | held-out words | | random letters | |
+|---|---|---|---|---|
+${types.map((type) => `| ${type} | ${cells(words.byType[type])} | ${cells(letters.byType[type])} |`).join('\n')}
+
+## Accuracy against kept tokens
+
+${curve.questions} of the questions, asked once for every method and budget (image tokens that are left in the deepest decoder layer). With all 576 tokens: ${percent(curve.full)}.
+Differences smaller than the intervals (about ± ${(50 * (curve.full.high - curve.full.low)).toFixed(0)} points) are not differences.
+
+![Exact answers against image tokens](model-tokens.svg)
+
+| method | ${budgets.join(' | ')} |
+|---|${budgets.map(() => '---').join('|')}|
+${methods.map((method) => `| ${method} | ${budgets.map((budget) => curveCell(curve.points, method, budget)).join(' | ')} |`).join('\n')}
+`;
+}
+
+function curveCell(points: readonly CurvePoint[], method: string, budget: number): string {
+  const point = points.find((entry) => entry.method === method && entry.budget === budget);
+  if (!point) return '';
+  const share = `${(100 * point.accuracy.share).toFixed(0)} %`;
+  return Math.abs(point.tokens - budget) < 0.5 ? share : `${share} (${point.tokens.toFixed(0)} tokens)`;
+}
+
+function cells(accuracy: Accuracy | undefined): string {
+  return accuracy ? `${percent(accuracy)} | ${accuracy.right} of ${accuracy.of}` : ' | ';
+}
+
+function percent({ share, low, high }: Accuracy): string {
+  return `${(100 * share).toFixed(1)} % (${(100 * low).toFixed(0)}–${(100 * high).toFixed(0)})`;
+}
