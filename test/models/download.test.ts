@@ -190,8 +190,7 @@ describe('a line that breaks', () => {
     const { hub, user } = await setting();
     hub.misbehave = (exchange) =>
       isWeights(exchange) && exchange.attempt <= 2 && breakAfter(exchange, 30_000, user, hub);
-    const client = { inactivityMs: 5000 };
-    expectWhole(await user.download({ client }), hub);
+    expectWhole(await user.download(), hub);
     expect(hub.requests.filter(isWeights).map(({ range }) => range)).toEqual([
       undefined,
       'bytes=30000-',
@@ -203,16 +202,14 @@ describe('a line that breaks', () => {
     const { hub, user } = await setting();
     hub.misbehave = (exchange) =>
       isWeights(exchange) && exchange.attempt <= 9 && breakAfter(exchange, 10_000, user, hub);
-    const client = { inactivityMs: 5000 };
-    expectWhole(await user.download({ client }), hub);
+    expectWhole(await user.download(), hub);
     expect(hub.requests.filter(isWeights).length).toBe(10);
   });
 
   it('gives up where attempts bring nothing worth the name', async () => {
     const { hub, user } = await setting();
     hub.misbehave = (exchange) => isWeights(exchange) && breakAfter(exchange, 10, user, hub);
-    const client = { inactivityMs: 5000 };
-    expect((await refusal(user.download({ client }))).code).toBe('hub.unreachable');
+    expect((await refusal(user.download())).code).toBe('hub.unreachable');
     expect(hub.requests.filter(isWeights).length).toBe(4);
   });
 
@@ -236,8 +233,7 @@ describe('a line that breaks', () => {
       exchange.serve(0, exchange.file!.content);
       return true;
     };
-    const client = { inactivityMs: 5000 };
-    expectWhole(await user.download({ client }), hub);
+    expectWhole(await user.download(), hub);
     expect(hub.requests.filter(isWeights)[1].range).toBe('bytes=9000-');
   });
 
@@ -247,15 +243,16 @@ describe('a line that breaks', () => {
       if (!isWeights(exchange)) return false;
       const { content } = exchange.file!;
       exchange.response.writeHead(200, { 'content-length': content.length });
-      const piece = Math.ceil(content.length / 8);
+      // All of it takes longer than the limit on silence.
+      const piece = Math.ceil(content.length / 12);
       for (let at = 0; at < content.length; at += piece) {
         exchange.response.write(content.subarray(at, at + piece));
-        await new Promise((resolve) => setTimeout(resolve, 50));
+        await new Promise((resolve) => setTimeout(resolve, 100));
       }
       exchange.response.end();
       return true;
     };
-    expectWhole(await user.download(), hub);
+    expectWhole(await user.download({ client: { inactivityMs: 1000 } }), hub);
     expect(hub.requests.filter(isWeights).length).toBe(1);
   });
 
@@ -269,15 +266,16 @@ describe('a line that breaks', () => {
       return true;
     };
     const onProgress = ({ note }: DownloadProgress): void => void (note && notes.push(note));
-    expectWhole(await user.download({ onProgress }), hub);
-    expect(notes.join()).toMatch(/said nothing for 0\.15 s/);
+    const client = { inactivityMs: 500 };
+    expectWhole(await user.download({ onProgress, client }), hub);
+    expect(notes.join()).toMatch(/said nothing for 0\.5 s/);
     expect(hub.requests.filter(isWeights)[1].range).toBe('bytes=7000-');
   });
 
   it('silent for ever ends with an error, not with a wait', async () => {
     const { hub, user } = await setting();
     hub.misbehave = () => true;
-    const error = await refusal(user.plan());
+    const error = await refusal(user.plan({ inactivityMs: 100 }));
     expect(error.code).toBe('hub.unreachable');
     expect(hub.requests.length).toBe(4);
   });
@@ -294,7 +292,7 @@ describe('a server that disappears', () => {
       return true;
     };
     const retries = { attempts: 200, baseMs: 5, maxMs: 20, maxRetryAfterMs: 0, random: Math.random };
-    expectWhole(await user.download({ client: { retries, inactivityMs: 5000 } }), hub);
+    expectWhole(await user.download({ client: { retries } }), hub);
   });
 
   it('for good leaves what has arrived for the next time', async () => {
@@ -305,7 +303,7 @@ describe('a server that disappears', () => {
       await hub.close();
       return true;
     };
-    const error = await refusal(user.download({ client: { inactivityMs: 5000 } }));
+    const error = await refusal(user.download());
     expect(error.code).toBe('hub.unreachable');
     expect(statSync(incomplete(user, hub)).size).toBe(6000);
 
@@ -404,7 +402,7 @@ describe('what arrives is checked', () => {
       exchange.response.end(content.subarray(exchange.from));
       return true;
     };
-    expect((await refusal(user.download({ client: { inactivityMs: 5000 } }))).code).toBe('hub.untrustworthy');
+    expect((await refusal(user.download())).code).toBe('hub.untrustworthy');
   });
 
   it('a compressed answer that nobody asked for is refused', async () => {
