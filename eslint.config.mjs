@@ -41,8 +41,42 @@ export default tseslint.config(
         {
           patterns: [
             {
-              group: ['vscode*', '**/features/*', '**/inference/*', '**/images/*', '**/cli', '**/main'],
+              group: [
+                'vscode*',
+                '**/features/*',
+                '**/inference/*',
+                '**/images/*',
+                '**/models/*',
+                '**/cli',
+                '**/main',
+              ],
               message: 'The engine knows no LSP, no process and no VS Code.',
+            },
+          ],
+        },
+      ],
+    },
+  },
+  {
+    // Getting models: above the engine, below everything that a user sees.
+    files: ['server/models/**/*.ts'],
+    rules: {
+      'no-restricted-imports': [
+        'error',
+        {
+          patterns: [
+            {
+              group: [
+                'vscode*',
+                '**/features/*',
+                '**/inference/*',
+                '**/images/*',
+                '**/cli/*',
+                '**/main',
+                '**/llava/model',
+              ],
+              message:
+                'Only downwards, and nothing that loads onnxruntime: the language server downloads too.',
             },
           ],
         },
