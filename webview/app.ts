@@ -5,6 +5,7 @@ import { AttentionPanel } from './attention/attentionPanel';
 import { chartCanvas } from './attention/chart';
 import { AskForm } from './askForm';
 import { Compare } from './compare';
+import { Comparison } from './comparison';
 import { fill, h } from './dom';
 import { download, exportName, figureCanvas } from './exporting';
 import { FirstRun } from './firstRun';
@@ -28,7 +29,7 @@ import {
   type Look,
   type State,
 } from './state';
-import { Tabs } from './tabs';
+import { Tabs, tabsOf } from './tabs';
 import { TokenTable } from './tokenTable';
 import { Toolbar } from './toolbar';
 
@@ -70,11 +71,12 @@ export class App implements Actions {
     const first = new FirstRun(this);
     const tabs = new Tabs(this);
     const attention = new AttentionPanel(this);
+    const comparison = new Comparison(this);
     this.parts = [toolbar, answer, this.map, legend, stages, this.inspector, compare, ask, table, first];
-    this.parts.push(tabs, attention);
+    this.parts.push(tabs, attention, comparison);
     this.tokens = h(
       'div',
-      { class: 'tokens', id: 'tokens', role: 'tabpanel', 'aria-label': 'Tokens' },
+      { class: 'tokens-tab', id: 'tokens', role: 'tabpanel', 'aria-label': 'Tokens' },
       toolbar.element,
       h(
         'div',
@@ -97,6 +99,7 @@ export class App implements Actions {
       first.element,
       this.tokens,
       attention.element,
+      comparison.element,
       this.status,
       h('div', { class: 'drop-hint', 'aria-hidden': 'true' }, 'Drop to ask about this image'),
     );
@@ -244,7 +247,12 @@ export class App implements Actions {
 
   /** At once, so that a second key press finds what the first one did; parts skip what has not changed. */
   private draw(): void {
-    const scene = this.scene();
+    let scene = this.scene();
+    // What a tab was about may be gone: then the map is shown.
+    if (!tabsOf(scene).includes(this.state.tab)) {
+      this.state = { ...this.state, tab: 'tokens' };
+      scene = this.scene();
+    }
     this.inspector.layoutSize = scene.model?.layout(this.state.look);
     this.tokens.hidden = this.state.tab !== 'tokens';
     for (const part of this.parts) part.render(scene);

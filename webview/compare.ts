@@ -12,7 +12,7 @@ import { Memo, type Actions, type Part, type Scene } from './parts';
 import { besideRun, type Run } from './state';
 import { button, dropdown } from './toolkit';
 
-interface Measure {
+export interface Measure {
   name: string;
   hint: string;
   value(result: AnswerResult): number;
@@ -20,7 +20,7 @@ interface Measure {
 }
 
 /** What runs are compared by; less is better in every row. */
-const MEASURES: readonly Measure[] = [
+export const MEASURES: readonly Measure[] = [
   {
     name: 'Image tokens',
     hint: 'that entered the decoder',
@@ -167,7 +167,7 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
 }
 
 /** A spec that breaks between its parts, not inside them. */
-function specLine(spec: string): HTMLElement {
+export function specLine(spec: string): HTMLElement {
   const pieces = visibleText(spec).split(/(?<=[,+:])/);
   return h('div', { class: 'spec' }, ...pieces.flatMap((piece) => [piece, h('wbr')]));
 }

@@ -77,7 +77,7 @@ export interface State {
   shown?: number;
   /** Number of the run beside it. */
   beside?: number;
-  tab: 'tokens' | 'attention';
+  tab: 'tokens' | 'attention' | 'comparison';
   look: Look;
   overlay: boolean;
   /** 0..1 */
@@ -275,7 +275,7 @@ export function restoredState(saved: unknown): State | undefined {
     runs,
     shown: shown.number,
     beside: typeof from.beside === 'number' ? from.beside : undefined,
-    tab: from.tab === 'attention' ? 'attention' : 'tokens',
+    tab: from.tab === 'attention' || from.tab === 'comparison' ? from.tab : 'tokens',
     look: shown.number === from.shown ? (restoredLook(from.look, shown) ?? INITIAL_LOOK) : INITIAL_LOOK,
     overlay: from.overlay !== false,
     opacity: typeof from.opacity === 'number' ? Math.min(1, Math.max(0, from.opacity)) : 1,

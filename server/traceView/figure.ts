@@ -30,6 +30,8 @@ export interface FigureOptions {
   palette?: MapPalette;
   /** False leaves the legend out, for all but the last of several images. Default true. */
   legend?: boolean;
+  /** Room around the map in pixels. Default: enough for a page; 0 for a small map in a table. */
+  margin?: number;
 }
 
 /** A picture of a token map: fill `background`, draw the source image into `picture`, then draw `svg` over it. */
@@ -64,17 +66,18 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
   const fates = fatesAfter(trace, point.stages);
 
   const extent = extentOf(layout);
-  const room = width - 2 * MARGIN;
+  const margin = options.margin ?? MARGIN;
+  const room = width - 2 * margin;
   const scale = Math.min(room / extent.width, (room * TALLEST) / extent.height);
   const mapWidth = Math.round(extent.width * scale);
   const mapHeight = Math.round(extent.height * scale);
   const left = Math.round((width - mapWidth) / 2);
-  const transform = { scale, left: left - extent.x * scale, top: MARGIN - extent.y * scale };
+  const transform = { scale, left: left - extent.x * scale, top: margin - extent.y * scale };
   const picture = boxOf(pictureRect(layout), transform);
   const drawing = drawMap(layout, planes[planeIndex], fates, transform, options.values);
 
   const parts: string[] = [];
-  const whole = { x: left, y: MARGIN, width: mapWidth, height: mapHeight };
+  const whole = { x: left, y: margin, width: mapWidth, height: mapHeight };
   parts.push(paddingMarkup(whole, picture, 'fill="url(#padding)"'));
   const seen = planes[planeIndex].tiles.map((tile) => boxOf(layout.tiles[tile].source, transform));
   parts.push(unseenMarkup(picture, seen, palette));
@@ -100,14 +103,15 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
       ? [[], 0]
       : legendMarkup(result, options, {
           palette,
-          top: MARGIN + mapHeight + 16,
+          top: margin + mapHeight + 16,
           width,
           point: point.stages,
           plane: planes.length > 1 ? planeName(planes.length, planeIndex) : '',
           hasMerged: drawing.runs.merged.length > 0 || drawing.runs.carrier.length > 0,
         });
   parts.push(...legendParts);
-  const height = MARGIN + mapHeight + 16 + legendHeight + MARGIN;
+  const below = options.margin === undefined ? 16 + legendHeight : legendHeight;
+  const height = margin + mapHeight + below + margin;
   const svg =
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" ` +
     `font-family="system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, 'DejaVu Sans', sans-serif">` +

@@ -192,7 +192,7 @@ describe('the tab "Attention"', () => {
   it.each<Theme>(['vscode-light', 'vscode-dark', 'vscode-high-contrast', 'vscode-high-contrast-light'])(
     'has no fault that axe finds (%s), also in a narrow view',
     async (theme) => {
-      for (const width of [1200, 320]) {
+      for (const width of [1200, 200]) {
         await withView(
           [...answered, { type: 'analyzed', run: RUN, analysis }],
           async ({ page }) => {

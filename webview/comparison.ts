@@ -1,0 +1,221 @@
+import type { AnswerResult } from '../server/protocol';
+import { figureOf } from '../server/traceView/figure';
+import { differingWords, plainWords } from '../server/traceView/wordDiff';
+import { formatCount, visibleText } from '../server/traceView/wording';
+import { MEASURES, specLine } from './compare';
+import { fill, h, type Child } from './dom';
+import { Memo, type Actions, type Part, type Scene } from './parts';
+import type { Run, State } from './state';
+import { themePalette } from './theme';
+
+/** Width of a token map in the table, in pixels. */
+const MAP_WIDTH = 180;
+
+interface Column {
+  name: string;
+  hint: string;
+  /** What rows are sorted by. */
+  value(result: AnswerResult): number;
+  text(result: AnswerResult): string;
+}
+
+/** The costs of a run; image tokens with what became of them inside the decoder. */
+const COLUMNS: readonly Column[] = MEASURES.map(({ name, hint, value, format }) =>
+  name === 'Image tokens'
+    ? {
+        name,
+        hint: 'all, at the decoder’s entry, and after the last reduction',
+        value: tokensLeft,
+        text: tokensText,
+      }
+    : { name, hint, value, text: (result) => format(value(result)) },
+);
+
+function tokensLeft({ costs: { imageTokens } }: AnswerResult): number {
+  return imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;
+}
+
+function tokensText(result: AnswerResult): string {
+  const { total, atDecoder } = result.costs.imageTokens;
+  const steps = [total, atDecoder, tokensLeft(result)];
+  return steps
+    .filter((count, index) => index === 0 || count !== steps[index - 1])
+    .map(formatCount)
+    .join(' → ');
+}
+
+type Answered = Run & { result: AnswerResult };
+
+interface Order {
+  /** Index into {@link COLUMNS}; undefined = as they were asked. */
+  column: number | undefined;
+  descending: boolean;
+}
+
+/** All answers to the shown question about the same picture, in the order of asking. */
+export function comparedRuns({ runs }: State, shown: Run | undefined): Answered[] {
+  if (!shown) return [];
+  const names = (run: Run): string => run.pictures.map(({ name }) => name).join('\n');
+  return runs.filter(
+    (run): run is Answered =>
+      run.result !== undefined && run.question === shown.question && names(run) === names(shown),
+  );
+}
+
+/** The same question under several reductions: maps, answers with their differences, costs; sorted by any cost. */
+export class Comparison implements Part {
+  readonly element = h('section', {
+    class: 'comparison',
+    id: 'comparison',
+    role: 'tabpanel',
+    'aria-labelledby': 'tab-comparison',
+    tabindex: 0,
+  });
+  private readonly memo = new Memo();
+  private order: Order = { column: undefined, descending: false };
+
+  constructor(private readonly actions: Actions) {}
+
+  render({ state, run }: Scene): void {
+    this.element.hidden = state.tab !== 'comparison';
+    if (this.element.hidden || !run) return;
+    if (!this.memo.changed(run.number, state.runs, document.body.className)) return;
+    this.draw(run, comparedRuns(state, run));
+  }
+
+  private draw(shown: Run, runs: readonly Answered[]): void {
+    const { column, descending } = this.order;
+    const sorted =
+      column === undefined
+        ? runs
+        : runs.toSorted((a, b) => {
+            const difference = COLUMNS[column].value(a.result) - COLUMNS[column].value(b.result);
+            return descending ? -difference : difference;
+          });
+    const reference = runs[0];
+    fill(
+      this.element,
+      h('h1', {}, h('bdi', {}, visibleText(shown.question))),
+      h(
+        'p',
+        { class: 'hint' },
+        'Underlined words are not in the first answer. Costs are those of one run each.',
+      ),
+      h(
+        'div',
+        { class: 'table-room' },
+        h(
+          'table',
+          {},
+          h(
+            'thead',
+            {},
+            h(
+              'tr',
+              {},
+              this.heading('Reduction', 'In the order of asking', undefined, shown, runs),
+              h('th', { scope: 'col' }, 'Answer'),
+              ...COLUMNS.map(({ name, hint }, index) => this.heading(name, hint, index, shown, runs)),
+            ),
+          ),
+          h('tbody', {}, ...sorted.map((each) => this.row(each, reference, each.number === shown.number))),
+        ),
+      ),
+    );
+  }
+
+  private heading(
+    name: string,
+    hint: string,
+    column: number | undefined,
+    shown: Run,
+    runs: readonly Answered[],
+  ): HTMLElement {
+    const chosen = this.order.column === column;
+    const sort = chosen ? (this.order.descending ? 'descending' : 'ascending') : 'none';
+    return h(
+      'th',
+      { scope: 'col', 'aria-sort': sort },
+      h(
+        'button',
+        {
+          class: 'sort',
+          title: hint,
+          onclick: () => {
+            const descending = chosen && column !== undefined && !this.order.descending;
+            this.order = { column, descending };
+            this.draw(shown, runs);
+            this.element.querySelectorAll<HTMLElement>('.sort')[(column ?? -1) + 1].focus();
+          },
+        },
+        name,
+        h(
+          'span',
+          { class: 'sort-mark', 'aria-hidden': 'true' },
+          chosen && column !== undefined ? (this.order.descending ? ' ↓' : ' ↑') : '',
+        ),
+      ),
+    );
+  }
+
+  private row(run: Answered, reference: Answered, shown: boolean): HTMLElement {
+    return h(
+      'tr',
+      { class: shown ? 'shown' : undefined },
+      h(
+        'th',
+        { scope: 'row' },
+        h(
+          'button',
+          {
+            class: 'link compared',
+            title: 'Show on the map',
+            onclick: () => {
+              if (!shown) this.actions.show(run.number);
+              this.actions.set({ tab: 'tokens' });
+            },
+          },
+          tokenMap(run),
+          specLine(run.result.reduction),
+        ),
+      ),
+      h('td', { class: 'compared-answer' }, ...answerWords(run, reference)),
+      ...COLUMNS.map(({ text }) => h('td', {}, text(run.result))),
+    );
+  }
+}
+
+function answerWords(run: Answered, reference: Answered): Child[] {
+  const words = plainWords(run.result.answer);
+  if (words.length === 0) return [h('span', { class: 'muted' }, '(empty)')];
+  const differs = differingWords(plainWords(reference.result.answer), words).b;
+  return words.flatMap((word, index) => [
+    index > 0 ? ' ' : undefined,
+    differs[index] ? h('span', { class: 'word differs' }, visibleText(word)) : visibleText(word),
+  ]);
+}
+
+/** What the decoder used, small: the picture and over it the drawing that the exports make. */
+function tokenMap(run: Answered): HTMLElement {
+  const { svg, width, height, picture } = figureOf(run.result, {
+    width: MAP_WIDTH,
+    legend: false,
+    margin: 0,
+    palette: themePalette(),
+  });
+  const map = h('span', { class: 'small-map', 'aria-hidden': 'true' });
+  map.style.aspectRatio = `${width} / ${height}`;
+  const url = run.pictures[0]?.dataUrl;
+  if (url) {
+    const image = h('img', { src: url, alt: '' });
+    image.style.left = `${(100 * picture.x) / width}%`;
+    image.style.top = `${(100 * picture.y) / height}%`;
+    image.style.width = `${(100 * picture.width) / width}%`;
+    image.style.height = `${(100 * picture.height) / height}%`;
+    map.append(image);
+  }
+  map.append(
+    h('img', { class: 'whole', src: `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`, alt: '' }),
+  );
+  return map;
+}
