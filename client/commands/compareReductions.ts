@@ -29,12 +29,18 @@ export async function compareReductions(context: CommandContext, argument: unkno
   for (const reduction of specs) {
     const outcome = await tokenView.ask({ images, question, reduction, fresh: true });
     if ('error' in outcome && outcome.error.kind === 'cancelled') return;
-    runs.push({ reduction, outcome });
+    // The user's setting may be a method at its defaults, spelled out.
+    const spec = canonicalSpec({ reduction, outcome });
+    if (runs.every((run) => canonicalSpec(run) !== spec)) runs.push({ reduction, outcome });
   }
   await comparisons.show(
     vscode.l10n.t('Reductions on {0}', image.name),
     comparisonMarkdown(image.name, question, runs),
   );
+}
+
+function canonicalSpec({ reduction, outcome }: ComparedRun): string {
+  return 'result' in outcome ? outcome.result.reduction : reduction;
 }
 
 async function pickReductions(client: FoveaLanguageClient): Promise<string[] | undefined> {

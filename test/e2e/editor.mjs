@@ -21,7 +21,7 @@ export async function runCommand(page, title) {
     await page.keyboard.press('Escape');
     await page.keyboard.press('F1');
     const input = quickInput(page);
-    await input.waitFor({ timeout: PATIENCE });
+    if (!(await appears(input, 3000))) continue; // a key is lost while an editor closes
     await input.fill(`>${title}`);
     const row = page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first();
     if (await appears(row, 2500)) {
@@ -80,7 +80,8 @@ export async function hoverText(page, text, expected) {
     await sleep(150);
     await page.mouse.move(box.x + box.width / 2 - 3, box.y + box.height / 2);
     await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2, { steps: 2 });
-    if (await appears(hover, 2500)) return page.locator('.monaco-hover:not(.hidden)').last();
+    if (await appears(hover, 2500))
+      return page.locator('.monaco-hover:not(.hidden)').filter({ hasText: expected }).last();
   }
   throw new Error(`No hover over "${text}" said ${expected}.`);
 }
@@ -110,7 +111,9 @@ function findText(text) {
 
 /** The token view's document. Webviews are two frames deep. */
 export function tokenView(page) {
-  return page.frameLocator('iframe.webview.ready').last().frameLocator('iframe#active-frame');
+  return page
+    .frameLocator('iframe.webview.ready[src*="extensionId=fovea.fovea"]')
+    .frameLocator('iframe#active-frame');
 }
 
 export async function askInInput(page, question, beforeTyping = async () => {}) {

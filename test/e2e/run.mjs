@@ -1,5 +1,5 @@
 // `npm run test:e2e`: packages the extension, installs it into a real VS Code, and uses it as a person does.
-// Options: --vsix FILE (do not package), --only TEXT (scenarios whose name contains it), --no-api, --keep (leave the temporary folder)
+// Options: --vsix FILE (do not package), --only PATTERN (scenarios whose name matches), --no-api, --keep (leave the temporary folder)
 import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -55,10 +55,11 @@ try {
     page,
     url: server.url,
     workspace,
+    settingsFile: join(server.user, 'User', 'settings.json'),
     screenshot,
   };
   for (const [name, scenario] of Object.entries(scenarios)) {
-    if (name.includes(options.only)) results.push(await step(name, () => scenario(tools), page));
+    if (new RegExp(options.only).test(name)) results.push(await step(name, () => scenario(tools), page));
   }
 
   async function screenshot(name) {

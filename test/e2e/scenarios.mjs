@@ -95,7 +95,11 @@ export const scenarios = {
     await openFile(page, 'notes.md');
     const hover = await hoverText(page, 'images/login.png', /1280\s*×\s*720/u);
     await screenshot('08 hover in Markdown');
-    assert.match(await hover.innerText(), /Explain this image/);
+    await until(
+      () => hover.innerText(),
+      (text) => /Explain this image/.test(text),
+      'the link of the hover',
+    );
   },
 
   async 'hover in TypeScript: picture, facts, and the link that explains'({ page, screenshot }) {
@@ -178,8 +182,9 @@ export const scenarios = {
     await page.keyboard.press('Escape');
   },
 
-  async 'settings: a change applies without a reload'({ page, screenshot }) {
-    await setSetting(page, 'fovea.reduction', 'visionzip:dominant=54,contextual=10', screenshot);
+  async 'settings: a change applies without a reload'(tools) {
+    const { page, screenshot } = tools;
+    await setSetting(tools, 'fovea.reduction', 'visionzip:dominant=54,contextual=10', screenshot);
     await runCommand(page, 'Fovea: Explain Image');
     await pickRow(page, 'login.png');
     await tokenView(page)
@@ -189,7 +194,7 @@ export const scenarios = {
       .waitFor({ timeout: ANSWER });
     await answerTo(page, EXPLAIN);
     await screenshot('19 setting changed');
-    await setSetting(page, 'fovea.reduction', 'none');
+    await setSetting(tools, 'fovea.reduction', 'none');
   },
 
   async 'status: the language status item tells model and device, and offers actions'({ page, screenshot }) {
@@ -258,7 +263,7 @@ export const scenarios = {
         'the save dialog',
       );
       await quickInput(page).fill(file);
-      await page.keyboard.press('Enter');
+      await page.locator('.quick-input-widget .monaco-button').filter({ hasText: 'OK' }).click();
       const bytes = await until(() => readFile(file).catch(() => undefined), Boolean, `the file ${file}`);
       assert.ok(isRight(bytes), extension);
     }
@@ -319,7 +324,7 @@ export const scenarios = {
 };
 
 /** Sets a text setting in the settings editor. */
-async function setSetting(page, id, value, screenshot) {
+async function setSetting({ page, settingsFile }, id, value, screenshot) {
   await runCommand(page, 'Preferences: Open Settings (UI)');
   await page.locator('.settings-editor .suggest-input-container').first().click();
   await page.keyboard.press('Control+a');
@@ -333,7 +338,9 @@ async function setSetting(page, id, value, screenshot) {
   const input = page.locator(`.setting-item-contents[data-key="${id}"] input`).first();
   await input.waitFor();
   await input.fill(value);
-  await page.waitForTimeout(1000); // settings are written after a pause
+  // Settings are written after a pause, and one that is back at its default is taken out of the file.
+  const stored = async () => JSON.parse(await readFile(settingsFile, 'utf8'))[id];
+  await until(stored, (found) => (found ?? 'none') === value, `the setting ${id}`);
   await runCommand(page, 'View: Close Editor');
 }
 
