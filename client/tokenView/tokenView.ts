@@ -16,7 +16,7 @@ import {
   type ToTokenView,
 } from '../../server/protocol';
 import { fitSetting, reductionSetting } from '../configuration';
-import { actionFor, runAction, toErrorData } from '../errors';
+import { actionFor, runAction, showError, toErrorData } from '../errors';
 import { pickedImage, type NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
@@ -236,9 +236,10 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       this.extensionUri,
       {
         onMessage: (message) => {
-          this.receive(message).catch((error: unknown) =>
-            this.log.error('The token view asked for what failed.', error),
-          );
+          this.receive(message).catch((error: unknown) => {
+            this.log.error('The token view asked for what failed.', error);
+            void showError(error);
+          });
         },
         onDispose: () => {
           if (this.panel !== attached) return;
