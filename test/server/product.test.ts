@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
+  AnalyzeRequest,
   ExportTraceRequest,
   InspectModelRequest,
   ListModelsRequest,
@@ -60,6 +61,22 @@ it('answers with fewer tokens under a reduction', async () => {
   expect(Math.min(...result.result.costs.imageTokens.perStage)).toBeLessThan(
     result.result.costs.imageTokens.total,
   );
+});
+
+it('measures the attention of the answer that it gave', async () => {
+  const images = [{ uri: image }];
+  const { result } = await server.ask({ images, ...question });
+  const analysis = await server.request(AnalyzeRequest.type, {
+    images,
+    question: question.question,
+    maxTokens: question.sampling.maxTokens,
+  });
+  expect(analysis.answerTokens.map(({ id }) => id)).toEqual(result.result.answerTokenIds);
+  expect(analysis.steps).toHaveLength(analysis.answerTokens.length);
+  expect(analysis.removal).toHaveLength(analysis.layers.length + 1);
+  expect(analysis.removal.at(-1)).not.toHaveProperty('firstChange');
+  const { shares } = analysis.vision[0];
+  expect(shares).toHaveLength(result.result.trace.images[0].patches);
 });
 
 it('exports the answer in every format', async () => {
