@@ -59,7 +59,7 @@ export function heatMap(chart: HeatMap): string {
     chart.description,
     `<text x="8" y="16" font-weight="600">${escapeMarkup(chart.y)}</text>` +
       key +
-      cells.join('') +
+      `<g shape-rendering="crispEdges">${cells.join('')}</g>` +
       names.join('') +
       xAxis(ticks, area, chart.x),
     height,

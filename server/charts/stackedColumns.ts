@@ -55,7 +55,10 @@ export function stackedColumns(chart: StackedColumns): string {
       below += values[index];
       const to = scale.at(below);
       if (from - to < 0.01) return '';
-      const edge = step < NARROW ? '' : ` stroke="${CHART_COLORS.background}" stroke-width="1"`;
+      const edge =
+        step < NARROW
+          ? ' shape-rendering="crispEdges"'
+          : ` stroke="${CHART_COLORS.background}" stroke-width="1"`;
       return `<rect x="${round(at(index) - width / 2)}" y="${round(to)}" width="${round(width)}" height="${round(from - to)}" fill="${color}"${edge}/>`;
     });
     return `<g class="chart-column">${parts.join('')}${tooltip(said)}</g>`;

@@ -61,7 +61,10 @@ export async function measureImageRemoval(
       rows,
       answerIds.map((_, index) => first + index),
     );
-    points.push({ layer, ...judge(context, answerIds, await logitsOf(context, predicting)) });
+    const { logLikelihood, firstChange } = judge(context, answerIds, await logitsOf(context, predicting));
+    // Where nothing is removed the answer is its own, whatever a near tie becomes in one pass instead of many.
+    const changes = firstChange !== undefined && layer < layers;
+    points.push(changes ? { layer, logLikelihood, firstChange } : { layer, logLikelihood });
     onProgress?.((layer + 1) / (layers + 1));
     throwIfCancelled(signal);
     if (layer < layers) trunk = await throughLayer(context, layer, trunk);
@@ -74,7 +77,7 @@ function judge(
   { tokenizer, checkpoint }: GenerationContext,
   answerIds: readonly number[],
   logits: Float32Array,
-): Omit<RemovalPoint, 'layer'> {
+): Pick<RemovalPoint, 'logLikelihood' | 'firstChange'> {
   const vocabulary = checkpoint.config.text.vocabSize;
   let logLikelihood = 0;
   let firstChange: RemovalPoint['firstChange'];
@@ -86,7 +89,7 @@ function judge(
     if (choice !== id)
       firstChange ??= { index, id: choice, text: tokenizer.decode([choice], { skipSpecialTokens: false }) };
   });
-  return firstChange ? { logLikelihood, firstChange } : { logLikelihood };
+  return { logLikelihood, firstChange };
 }
 
 /** log softmax(logits)[id], in nats. */
