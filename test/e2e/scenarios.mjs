@@ -257,12 +257,14 @@ export const scenarios = {
       await view.locator('summary').filter({ hasText: 'Export' }).click();
       await screenshot('27 export menu');
       await view.locator('details[open]').getByRole('button', { name: label }).first().click();
+      // The dialog writes its own suggestion into the input when it has come up.
       await until(
-        () => title(page),
-        (text) => text.includes('Export as'),
+        () => quickInput(page).inputValue(),
+        (value) => value.endsWith(`.${extension}`),
         'the save dialog',
       );
       await quickInput(page).fill(file);
+      await page.waitForTimeout(500);
       await page.locator('.quick-input-widget .monaco-button').filter({ hasText: 'OK' }).click();
       const bytes = await until(() => readFile(file).catch(() => undefined), Boolean, `the file ${file}`);
       assert.ok(isRight(bytes), extension);
