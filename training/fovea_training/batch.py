@@ -136,39 +136,44 @@ class BatchSource:
         return [question for question in questions if question.type not in LONG or self.rng.random() < self.plan.long_share]
 
     def _pack(self, batch: Batch, asked: list[list[Question]]) -> None:
-        shape = (len(asked), self.plan.text_length)
-        ids = np.full(shape, PADDING, np.int64)
-        targets, pointer = np.full(shape, -100, np.int64), np.full(shape, NO_PLACE, np.int64)
-        segment, position, slot = (np.zeros(shape, np.int64) for _ in range(3))
-        weight = np.zeros(shape, np.float32)
-        quoted = np.zeros(shape, bool)
-        for row, questions in enumerate(asked):
-            start, kept = 0, []
-            for question in questions:
-                asking, asked_places = question.question_tokens()
-                answer, answer_places = question.answer_tokens()
-                answer_places[0] = answer_places[0] or question.evidence
-                end = start + len(asking) + len(answer)
-                if end > shape[1]:
-                    continue
-                kept.append(question)
-                first = start + len(asking)
-                ids[row, start:end] = asking + answer
-                targets[row, first - 1 : end - 1] = answer
-                weight[row, first - 1 : end - 1] = len(answer) ** -0.75
-                segment[row, start:end] = len(kept)
-                position[row, start:end] = range(end - start)
-                for offset, place in enumerate(asked_places):
-                    if place is not None:
-                        pointer[row, start + offset], slot[row, start + offset] = place
-                        quoted[row, start + offset] = True
-                for offset, place in enumerate(answer_places):
-                    if place is not None:
-                        pointer[row, first - 1 + offset], slot[row, first - 1 + offset] = place
-                start = end
-            batch.questions.append(kept)
-        batch.ids, batch.targets, batch.segment, batch.position = map(torch.from_numpy, (ids, targets, segment, position))
-        batch.pointer, batch.slot, batch.quoted, batch.weight = map(torch.from_numpy, (pointer, slot, quoted, weight))
+        pack(batch, asked, self.plan.text_length)
+
+
+def pack(batch: Batch, asked: list[list[Question]], text_length: int) -> None:
+    """Writes the questions of each image, one after the other, as far as they fit, into the batch."""
+    shape = (len(asked), text_length)
+    ids = np.full(shape, PADDING, np.int64)
+    targets, pointer = np.full(shape, -100, np.int64), np.full(shape, NO_PLACE, np.int64)
+    segment, position, slot = (np.zeros(shape, np.int64) for _ in range(3))
+    weight = np.zeros(shape, np.float32)
+    quoted = np.zeros(shape, bool)
+    for row, questions in enumerate(asked):
+        start, kept = 0, []
+        for question in questions:
+            asking, asked_places = question.question_tokens()
+            answer, answer_places = question.answer_tokens()
+            answer_places[0] = answer_places[0] or question.evidence
+            end = start + len(asking) + len(answer)
+            if end > shape[1]:
+                continue
+            kept.append(question)
+            first = start + len(asking)
+            ids[row, start:end] = asking + answer
+            targets[row, first - 1 : end - 1] = answer
+            weight[row, first - 1 : end - 1] = len(answer) ** -0.75
+            segment[row, start:end] = len(kept)
+            position[row, start:end] = range(end - start)
+            for offset, place in enumerate(asked_places):
+                if place is not None:
+                    pointer[row, start + offset], slot[row, start + offset] = place
+                    quoted[row, start + offset] = True
+            for offset, place in enumerate(answer_places):
+                if place is not None:
+                    pointer[row, first - 1 + offset], slot[row, first - 1 + offset] = place
+            start = end
+        batch.questions.append(kept)
+    batch.ids, batch.targets, batch.segment, batch.position = map(torch.from_numpy, (ids, targets, segment, position))
+    batch.pointer, batch.slot, batch.quoted, batch.weight = map(torch.from_numpy, (pointer, slot, quoted, weight))
 
 
 def attention_layout(batch: Batch, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,20 +1,25 @@
 """Accuracy of an exported checkpoint on a held-out set, by question type, with 95 % confidence intervals (Wilson).
 
-    python -m fovea_training.evaluate ../model runs/heldout [--questions N] [--json FILE]
+    python -m fovea_training.evaluate ../model                     the 2 000 questions, all of an image in one pass
+    python -m fovea_training.evaluate ../model --random            the same on screens of random letters
+    python -m fovea_training.evaluate ../model --greedy FOLDER     word by word, on a set that `heldout` wrote
 
-Greedy decoding; an answer counts when it equals the truth exactly.
+An answer counts when it equals the truth exactly. The quick way asks for every token of the true answer whether it is the likeliest
+one after those before it: when all are, greedy decoding writes exactly this answer, and only then.
 """
 
 import argparse
 import collections
 import json
 import math
+import os
 import pathlib
 
 import torch
 from PIL import Image
 
-from .batch import AFTER_IMAGE, BEFORE_IMAGE, normalise
+from . import heldout
+from .batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, Batch, attention_layout, normalise, pack
 from .canvas import to_frame
 from .export import LONGEST_ANSWER, modules_of
 from .modules import Decoder
@@ -89,9 +94,9 @@ def character_errors(truth: str, answer: str) -> int:
     return row[-1]
 
 
-def evaluate(model: pathlib.Path, heldout: pathlib.Path, limit: int | None = None) -> dict[str, object]:
+def evaluate(model: pathlib.Path, folder: pathlib.Path, limit: int | None = None) -> dict[str, object]:
     answerer = Answerer(model)
-    questions = json.loads((heldout / "questions.json").read_text())["questions"][:limit]
+    questions = json.loads((folder / "questions.json").read_text())["questions"][:limit]
     by_image: dict[str, list[dict[str, str]]] = collections.defaultdict(list)
     for question in questions:
         by_image[question["image"]].append(question)
@@ -99,37 +104,66 @@ def evaluate(model: pathlib.Path, heldout: pathlib.Path, limit: int | None = Non
     errors: dict[str, list[float]] = collections.defaultdict(list)
     samples: list[dict[str, str]] = []
     for name, asked in by_image.items():
-        answers = answerer.answers(Image.open(heldout / name), [question["question"] for question in asked])
+        answers = answerer.answers(Image.open(folder / name), [question["question"] for question in asked])
         for question, answer in zip(asked, answers):
             right[question["type"]].append(answer == question["answer"])
             errors[question["type"]].append(character_errors(question["answer"], answer) / max(1, len(question["answer"])))
             samples.append({**question, "given": answer})
-    everything = [value for values in right.values() for value in values]
-
-    def figures(values: list[bool]) -> dict[str, float]:
-        low, high = wilson(sum(values), len(values))
-        return {"n": len(values), "exact": round(sum(values) / len(values), 4), "low": round(low, 4), "high": round(high, 4)}
-
-    types = {name: figures(values) | {"character_error": round(sum(errors[name]) / len(errors[name]), 4)} for name, values in sorted(right.items())}
-    return {"all": figures(everything), "types": types, "samples": samples}
+    return summary(right, {name: ("character_error", values) for name, values in errors.items()}) | {"samples": samples}
 
 
 def table(result: dict[str, object]) -> str:
-    lines = ["| question type | n | exact | 95 % interval | character errors |", "|---|---|---|---|---|"]
+    lines = ["| question type | n | exact | 95 % interval | tokens right |", "|---|---|---|---|---|"]
     for name, row in [*result["types"].items(), ("**all**", result["all"])]:
-        errors = f"{100 * row['character_error']:.0f} %" if "character_error" in row else ""
-        lines.append(f"| {name} | {row['n']} | {100 * row['exact']:.1f} % | {100 * row['low']:.1f}-{100 * row['high']:.1f} | {errors} |")
+        tokens = f"{100 * row['tokens']:.0f} %" if "tokens" in row else ""
+        lines.append(f"| {name} | {row['n']} | {100 * row['exact']:.1f} % | {100 * row['low']:.1f}-{100 * row['high']:.1f} | {tokens} |")
     return "\n".join(lines)
+
+
+@torch.no_grad()
+def evaluate_packed(model: pathlib.Path, count: int, random_letters: bool) -> dict[str, object]:
+    """Exact answers, all questions of an image in one pass."""
+    modules = modules_of(model)
+    decoder: Decoder = modules["decoder"]
+    results: dict[str, list[bool]] = collections.defaultdict(list)
+    tokens: dict[str, list[float]] = collections.defaultdict(list)
+    for screen, asked in heldout.draw(count, random_letters):
+        batch = Batch(normalise(screen.image()[None]), {})
+        pack(batch, [asked], sum(len(q.question_tokens()[0]) + len(q.answer_tokens()[0]) for q in asked))
+        embed = lambda ids: decoder.embed_tokens(torch.tensor([ids]))
+        image = modules["projector"](modules["tower"](batch.pixels)[:, 1:])
+        x = torch.cat([embed(BEFORE_IMAGE), image, embed(AFTER_IMAGE), decoder.embed_tokens(batch.ids)], 1)
+        states, _ = decoder(x, *attention_layout(batch, torch.arange(PATCHES)[None]))
+        hit = decoder.lm_head(states[0, -batch.ids.shape[1] :]).argmax(-1) == batch.targets[0]
+        for number, question in enumerate(asked, 1):
+            here = hit[(batch.segment[0] == number) & (batch.targets[0] != -100)]
+            results[question.type].append(bool(here.all()))
+            tokens[question.type].append(float(here.float().mean()))
+    return summary(results, {name: ("tokens", values) for name, values in tokens.items()})
+
+
+def summary(right: dict[str, list[bool]], more: dict[str, tuple[str, list[float]]]) -> dict[str, object]:
+    def figures(values: list[bool]) -> dict[str, float]:
+        low, high = wilson(sum(values), len(values))
+        return {"n": len(values), "right": sum(values), "exact": round(sum(values) / len(values), 4), "low": round(low, 4), "high": round(high, 4)}
+
+    types = {name: figures(values) | {more[name][0]: round(sum(more[name][1]) / len(values), 4)} for name, values in sorted(right.items())}
+    return {"all": figures([value for values in right.values() for value in values]), "types": types}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
-    parser.add_argument("heldout", type=pathlib.Path)
-    parser.add_argument("--questions", type=int)
+    parser.add_argument("--greedy", type=pathlib.Path, metavar="FOLDER")
+    parser.add_argument("--random", action="store_true")
+    parser.add_argument("--questions", type=int, default=heldout.QUESTIONS)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
-    result = evaluate(options.model, options.heldout, options.questions)
+    torch.set_num_threads(int(os.environ.get("FOVEA_THREADS", "1")))
+    if options.greedy:
+        result = evaluate(options.model, options.greedy, options.questions)
+    else:
+        result = evaluate_packed(options.model, options.questions, options.random)
     print(table(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -7,36 +7,43 @@ Writes `questions.json` and `images/*.png` (the source image, as a screenshot: p
 """
 
 import argparse
+import collections.abc
 import json
 import pathlib
 import random
 
-from .questions import Questioner
-from .screen import ScreenMaker, Style
+from .questions import Question, Questioner
+from .screen import Screen, ScreenMaker, Style
 
 SEED = 20_261_123
 QUESTIONS = 2000
 PER_SCREEN = 8
 
 
-def write(folder: pathlib.Path, count: int = QUESTIONS, random_letters: bool = False, seed: int = SEED) -> None:
+def draw(count: int = QUESTIONS, random_letters: bool = False, seed: int = SEED) -> collections.abc.Iterator[tuple[Screen, list[Question]]]:
+    """The held-out screens with the questions asked about each."""
     rng = random.Random(seed + random_letters)
     maker = ScreenMaker(rng, held_out=True, style=Style(random_share=1.0 if random_letters else 0.0))
     questioner = Questioner(rng, maker.words)
+    while count > 0:
+        screen = maker.make()
+        asked = questioner.ask(screen)
+        chosen = rng.sample(asked, min(PER_SCREEN, len(asked), count))
+        count -= len(chosen)
+        yield screen, chosen
+
+
+def write(folder: pathlib.Path, count: int = QUESTIONS, random_letters: bool = False, seed: int = SEED) -> None:
     (folder / "images").mkdir(parents=True, exist_ok=True)
     questions: list[dict[str, str]] = []
-    number = 0
-    while len(questions) < count:
-        screen = maker.make()
+    for number, (screen, asked) in enumerate(draw(count, random_letters, seed)):
         name = f"images/{number:04d}.png"
         screen.canvas.image.save(folder / name)
-        asked = questioner.ask(screen)
-        for question in rng.sample(asked, min(PER_SCREEN, len(asked), count - len(questions))):
+        for question in asked:
             questions.append({"image": name, "kind": screen.kind, "type": question.type, "question": question.text, "answer": question.answer})
-        number += 1
     head = {"seed": seed, "words": "random letters" if random_letters else "held-out words", "fit": "pad"}
     (folder / "questions.json").write_text(json.dumps({**head, "questions": questions}, indent=1) + "\n")
-    print(f"{len(questions)} questions about {number} screens in {folder}")
+    print(f"{len(questions)} questions in {folder}")
 
 
 def main() -> None:
