@@ -8,7 +8,7 @@ import torch
 from .answering import answer, by_type, choose_patches
 from .batch import Batch, BatchSource, Plan
 from .canvas import CHARACTERS, LONGEST_RUN
-from .modules import Decoder, PatchCode, Probes, Size
+from .modules import Decoder, PatchCode, Probes, SIZES, Size
 from .run import Run, batches
 from .tokenizer import character_tokens, vocabulary_size
 
@@ -81,9 +81,10 @@ def main() -> None:
     parser.add_argument("--first", type=float, default=0.1, help="share of the budget for the easiest questions")
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
-    train(options.folder, options.minutes, options.first, images=options.images, rate=options.rate, workers=options.workers)
+    train(options.folder, options.minutes, options.first, size=SIZES[options.size], images=options.images, rate=options.rate, workers=options.workers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from .answering import answer, by_type, choose_patches, patches_for
 from .batch import PATCHES, Batch, BatchSource, Plan
-from .modules import Decoder, LabelHeads, PatchCode, Probes, Projector, Size, Tower
+from .modules import Decoder, LabelHeads, PatchCode, Probes, Projector, SIZES, Size, Tower
 from .run import Run, batches, load_modules
 from .tokenizer import character_tokens, vocabulary_size
 from .tower import label_loss
@@ -136,11 +136,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--text-length", type=int, default=224)
     parser.add_argument("--freeze-tower", action="store_true", help="align projector and decoder only: twice as fast")
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
     train(
         options.folder, options.tower, options.decoder, options.minutes,
-        images=options.images, rate=options.rate, text_length=options.text_length, workers=options.workers, freeze_tower=options.freeze_tower,
+        size=SIZES[options.size], images=options.images, rate=options.rate, text_length=options.text_length, workers=options.workers, freeze_tower=options.freeze_tower,
     )
 
 

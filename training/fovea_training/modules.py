@@ -40,6 +40,13 @@ def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: to
     return torch.softmax(scores, -1, dtype=torch.bfloat16) @ value
 
 
+SIZES = {
+    "small": Size(),
+    "large": Size(tower_width=384, tower_layers=8, tower_heads=6, width=384, layers=8, heads=6, feed_forward=1024),
+}
+"""What `--size` may name: a CPU's evening, or twenty minutes of a large GPU (about 28 M parameters)."""
+
+
 class VisionAttention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from .batch import Batch, BatchSource, Plan, bag
-from .modules import LabelHeads, Size, Tower
+from .modules import LabelHeads, SIZES, Size, Tower
 from .run import Run, batches
 
 _WEIGHTS = {"role": 1.0, "colour": 0.5, "instance": 0.7, "line": 0.3, "index": 0.8, "previous": 0.5, "following": 0.5}
@@ -77,9 +77,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--walls", type=float, default=0.6, help="share of images that are walls of text")
+    parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
-    train(options.folder, options.minutes, images=options.images, rate=options.rate, workers=options.workers, walls=options.walls)
+    train(options.folder, options.minutes, size=SIZES[options.size], images=options.images, rate=options.rate, workers=options.workers, walls=options.walls)
 
 
 if __name__ == "__main__":
