@@ -50,11 +50,11 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
   {
     name: EMBEDDED_MODEL,
     repository: undefined,
-    summary: 'Comes with Fovea: quick on any machine, knows little.',
+    summary: 'Comes with Fovea: quick on any machine, reads simple windows of 192 pixels, knows little else.',
     licence: 'mit',
-    parameters: 3.15e6,
-    bytes: 12.6e6,
-    half: false,
+    parameters: 4.7e6,
+    bytes: 9.42e6,
+    half: true,
     config: { model_type: 'llava', text_config: { model_type: 'llama' } },
   },
   {

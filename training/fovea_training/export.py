@@ -103,6 +103,9 @@ def export(state: pathlib.Path, folder: pathlib.Path, half: bool = True) -> None
     config.dtype = torch.float16 if half else torch.float32
     folder.mkdir(parents=True, exist_ok=True)
     config.save_pretrained(folder)
+    # transformers leaves the name out; the folder is called "model", which tells nobody what it is.
+    written = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"_name_or_path": "fovea-nano", **written}, indent=2) + "\n")
     tensors = file_tensors(modules)
     save_file({name: tensor.half() if half else tensor for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
     generation = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PADDING, "max_new_tokens": LONGEST_ANSWER, "do_sample": False, "use_cache": True}
