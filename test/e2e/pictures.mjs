@@ -19,7 +19,7 @@ import {
 import { launchBrowser, packageExtension, project } from './session.mjs';
 
 const pictures = join(project, 'media', 'walkthrough');
-const question = 'Is this a light or a dark theme?';
+const question = 'Which buttons are there?';
 
 /** A page whose code mentions the samples. */
 const PAGE = `export const tour = [
