@@ -14,6 +14,12 @@ const KEEP_ALL = [
   'visionzip:dominant=all,contextual=0',
   'random:keep=all',
   'uniform:keep=all',
+  'scope:keep=all',
+  'mmr:keep=all',
+  'divprune:keep=all',
+  'downscale:grid=1000',
+  'sparsevlm:layer=1,keep=all',
+  'fastv:layer=1,keep=all,score=lastQueryNoRotary',
   'visionzip:dominant=all,contextual=0+fastv:layer=1,keep=all',
 ];
 
@@ -40,6 +46,14 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
     );
     expect(result.costs.prefillMacs).toBe(unreduced.costs.prefillMacs);
     for (const stage of result.trace.stages) expect(stage.dropped).toEqual([]);
+  });
+
+  it('gives exactly the unreduced answer at every split', async () => {
+    for (let layer = 1; layer < model.checkpoint.config.text.numHiddenLayers; layer++) {
+      const result = await model.ask({ ...question, reduction: `fastv:layer=${layer},keep=all` });
+      expect(result.answerTokenIds).toEqual(unreduced.answerTokenIds);
+      expect(result.firstStep).toEqual(unreduced.firstStep);
+    }
   });
 
   it('streams exactly the answer, piece by piece', async () => {
