@@ -41,7 +41,7 @@ async function main(): Promise<void> {
         process.stdout.write(`  ${reduction.padEnd(38)} `);
         const result = await model.ask(
           { images: [image], question, reduction },
-          { onToken: printPieces(), reuseFeatures: false },
+          { onToken: printPieces(), reuse: false },
         );
         results.push(result);
         const { imageTokens, timings, cacheBytes } = result.costs;

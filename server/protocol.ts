@@ -163,6 +163,11 @@ export interface RunCosts {
   prefillMacsUnreduced: number;
   /** Images whose vision features were left from an earlier question; their tower's time is not in `timings`. */
   imagesReused?: number;
+  /**
+   * What the decoder left from an earlier question about the same images: the first `tokens` rows of the prompt in its first
+   * `layers` layers. Their time is not in `timings`; `prefillMacs` counts them as if they had been computed.
+   */
+  prefixReused?: { tokens: number; layers: number };
   timings: Timings;
 }
 

@@ -1,4 +1,4 @@
-import type { AnswerResult } from '../server/protocol';
+import type { AnswerResult, RunCosts } from '../server/protocol';
 import {
   formatBytes,
   formatCount,
@@ -59,6 +59,20 @@ export const MEASURES: readonly Measure[] = [
   },
 ];
 
+/** What an answer had left over from earlier questions, since its times do not have that again. */
+function reuseNotes(costs: RunCosts | undefined): string[] {
+  const notes: string[] = [];
+  if (costs?.imagesReused)
+    notes.push('The picture was encoded for an earlier question. That time is not in the first token again.');
+  if (costs?.prefixReused) {
+    const { tokens, layers } = costs.prefixReused;
+    notes.push(
+      `${formatCount(tokens)} tokens of the prompt were read for an earlier question, by ${layers === 1 ? 'the first layer' : `${layers} layers`} of the decoder. That time is not in prefill again.`,
+    );
+  }
+  return notes;
+}
+
 /** What the shown run cost, and the run beside it: answer, tokens, time, memory, work. */
 export class Compare implements Part {
   readonly element = h('section', { class: 'panel compare', 'aria-label': 'Cost' });
@@ -91,12 +105,11 @@ export class Compare implements Part {
         { class: 'table-room', tabindex: '0', role: 'group', 'aria-label': 'Costs' },
         costTable(run, beside),
       ),
-      [run, beside].some((column) => (column?.result?.costs.imagesReused ?? 0) > 0) &&
-        h(
-          'p',
-          { class: 'muted' },
-          'The picture was encoded for an earlier question. That time is not in the first token again.',
+      ...[run, beside].flatMap((column, index) =>
+        reuseNotes(column?.result?.costs).map((note) =>
+          h('p', { class: 'muted' }, index === 0 ? note : `The other answer: ${note}`),
         ),
+      ),
       beside &&
         button({
           label: 'Show the other on the map',

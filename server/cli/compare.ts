@@ -46,7 +46,7 @@ export async function compare(command: CompareCommand, signal: AbortSignal): Pro
         const result = await model.ask(
           { ...question, reduction, sampling },
           // Every run pays for the picture, or the first would look slow.
-          { signal, onProgress, reuseFeatures: false },
+          { signal, onProgress, reuse: false },
         );
         runs.push({ reduction, result });
       } catch (error) {

@@ -2,6 +2,7 @@ import type { TokenId, TraceStage } from '../protocol';
 import type { TextConfig } from './checkpoint/config';
 import { InputError, throwIfCancelled } from './errors';
 import type { DecoderGraph } from './graph/decoder';
+import { PrefixCache, type Prefix } from './prefixCache';
 import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
 import type { GraphSessions } from './runtime/graphSessions';
 import {
@@ -25,6 +26,8 @@ export interface Prompt {
   readonly imageTokens: readonly TokenId[];
   /** Raster index of every image token in its grid, or -1. */
   readonly raster: Int32Array;
+  /** Token ids of the rows after the last image token: what may follow a known beginning. Undefined: nothing is taken over. */
+  readonly tailIds?: readonly number[];
 }
 
 /** What one forward pass left: logits of the next token, and where the last position looked. */
@@ -54,6 +57,25 @@ export interface DecodingOptions {
   readonly contextId: TokenId;
   readonly onSelectionTime: (milliseconds: number) => void;
   readonly onAttention?: (row: AttentionRow) => void;
+  /** Beginnings of earlier prompts; undefined computes every row. */
+  readonly prefixes?: PrefixCache;
+}
+
+/** What a prompt took over from an earlier one: its first `tokens` rows in the first `layers` layers. */
+export interface ReusedPrefix {
+  readonly tokens: number;
+  readonly layers: number;
+}
+
+/** Where the first `rows` rows of a prompt are kept. */
+interface PrefixPlace {
+  readonly key: string;
+  readonly rows: number;
+}
+
+interface Beginning {
+  readonly place?: PrefixPlace;
+  readonly prefix?: Prefix;
 }
 
 /** A cut before `layer`, where reductions look at attention and drop image tokens. */
@@ -75,6 +97,9 @@ export class Decoding {
   private importance = new Float32Array(0);
   /** Head rows of the last forward pass, for atStep. */
   private lastHeads: HeadRows | undefined;
+  private looked: ({ prompt: Prompt } & Beginning) | undefined;
+  /** What the prefill took over; undefined where it computed every row. */
+  reused: ReusedPrefix | undefined;
 
   constructor(
     private readonly options: DecodingOptions,
@@ -94,11 +119,14 @@ export class Decoding {
 
   /** Runs the prompt, cut at the boundaries, and fills the caches. `head: 'all'` returns logits of every row left. */
   async prefill(prompt: Prompt, head: 'last' | 'all' = 'last'): Promise<DecoderOutput> {
-    const { text, sessions, signal } = this.options;
+    const { text, signal } = this.options;
     this.prompt = prompt;
     this.nextPosition = prompt.labels.length;
     this.importance = new Float32Array(prompt.imageTokens.length);
     const attention = new AttentionMean(prompt.imageTokens.length, this.byHead ? text.numAttentionHeads : 0);
+
+    const { place, prefix } = head === 'last' ? this.beginning(prompt) : {};
+    if (prefix) this.takeOver(prefix, prompt);
 
     let hidden = prompt.hidden;
     let labels = [...prompt.labels];
@@ -106,63 +134,147 @@ export class Decoding {
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
       throwIfCancelled(signal);
-      const part = this.segment(from, boundary, head);
-      const { to } = part;
-      const session = await sessions.decoder(part);
-      const feeds: Tensors = {
-        hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]),
-        ...rowInputs(text, positions),
-      };
-      if (boundary?.score === 'textQueries') feeds.textStart = idTensor([instructionStart(labels)]);
-      const output = await session.run(feeds);
-      this.collect(output, from, to, labels, positions, attention);
+      const known = from === 0 ? (prefix?.rows ?? 0) : 0;
+      const part = known > 0 ? this.tailGraph(boundary) : this.segment(from, boundary, head);
+      const input: Tensors =
+        known > 0
+          ? { ids: idTensor(prompt.tailIds!) }
+          : { hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]) };
+      if (boundary?.score === 'textQueries') input.textStart = idTensor([instructionStart(labels) - known]);
+      const output = await this.run(part, input, labels.slice(known), positions.slice(known), attention);
+      const nextHidden = boundary && below(prefix?.hidden, known, output.nextHidden);
+      if (from === 0 && place && !prefix) this.remember(place, part.to, nextHidden);
       if (!boundary) return this.finish(floats(output.logits), attention);
 
-      const row = boundary.score === 'lastQuery' ? attention.lastRow : floats(output.score);
+      const row =
+        boundary.score === 'lastQuery' ? attention.lastRow : this.scores(output, part, labels.length);
       const keep = this.reduceAt(boundary, row, labels);
       labels = keep.map((index) => labels[index]);
       positions = keep.map((index) => positions[index]);
-      hidden = gatherRows(floats(output.nextHidden), keep, text.hiddenSize);
-      from = to;
+      hidden = gatherRows(nextHidden!, keep, text.hiddenSize);
+      from = part.to;
     }
     throw new Error('unreachable: the last segment returns');
   }
 
   /** Feeds one answer token and predicts the next. */
   async step(token: number): Promise<DecoderOutput> {
-    const { text, sessions, signal } = this.options;
-    throwIfCancelled(signal);
+    throwIfCancelled(this.options.signal);
     this.reduceAtStep();
-    const session = await sessions.decoder(this.stepGraph());
     const position = this.nextPosition++;
-    const feeds: Tensors = { ids: idTensor([token]), ...rowInputs(text, [position]) };
-    this.cache.layers.forEach((layer, index) => {
-      if (text.slidingWindow !== undefined) layer.hideOutsideWindow(position, text.slidingWindow);
-      const shape = [text.numKeyValueHeads, layer.capacity, text.headDim];
-      feeds[`pastKey.${index}`] = floatTensor(layer.keys, shape);
-      feeds[`pastValue.${index}`] = floatTensor(layer.values, shape);
-      feeds[`bias.${index}`] = floatTensor(layer.bias, [1, layer.capacity]);
-    });
-    const output = await session.run(feeds);
-    this.steps++;
     const attention = new AttentionMean(
       this.prompt.imageTokens.length,
-      this.byHead ? text.numAttentionHeads : 0,
+      this.byHead ? this.options.text.numAttentionHeads : 0,
     );
-    this.collect(output, 0, text.numHiddenLayers, [OUTPUT_ROW], [position], attention);
+    this.steps++;
+    const ids = { ids: idTensor([token]) };
+    const output = await this.run(this.tailGraph(undefined), ids, [OUTPUT_ROW], [position], attention);
     return this.finish(floats(output.logits), attention);
   }
 
+  /**
+   * Runs new rows through layers [from, to): after what these layers have cached, where the graph has a past. Takes the
+   * attention rows, and appends the new keys and values.
+   */
+  private async run(
+    part: DecoderGraph,
+    input: Tensors,
+    labels: readonly RowLabel[],
+    positions: readonly number[],
+    attention: AttentionMean,
+  ): Promise<Tensors> {
+    const { text, sessions } = this.options;
+    const session = await sessions.decoder(part);
+    const feeds: Tensors = { ...input, ...rowInputs(text, positions) };
+    if (part.past) {
+      for (let index = part.from; index < part.to; index++) {
+        const layer = this.cache.layers[index];
+        const shape = [text.numKeyValueHeads, layer.capacity, text.headDim];
+        const bias = layer.biasFor(positions, text.slidingWindow);
+        feeds[`pastKey.${index}`] = floatTensor(layer.keys, shape);
+        feeds[`pastValue.${index}`] = floatTensor(layer.values, shape);
+        feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, layer.capacity]);
+      }
+    }
+    const output = await session.run(feeds);
+    for (let index = part.from; index < part.to; index++) {
+      const layer = this.cache.layers[index];
+      // With a past the row covers the cache's capacity (unused rows are 0) and then the new rows.
+      const [capacity, used] = part.past ? [layer.capacity, layer.length] : [0, 0];
+      const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
+      layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
+      const mean = attention.add(row, layer.labels);
+      this.options.onAttention?.({
+        step: this.steps,
+        layer: index,
+        attention: mean,
+        labels: [...layer.labels],
+      });
+    }
+    return output;
+  }
+
+  /**
+   * Where the beginning of a prompt (system prompt and images) is kept, if it may be taken over at all. It may in the layers
+   * before the first boundary, because a boundary's choice depends on the question. The score at that boundary has to come
+   * from the question's own rows: `columnSum` sums over all rows, and `lastQueryNoRotary` needs keys that are not kept.
+   * Dynamic rotary scaling depends on the length of the whole prompt once it is longer than the model was trained for.
+   */
+  private prefixPlace({ hidden, labels, tailIds }: Prompt): PrefixPlace | undefined {
+    const { rope, numHiddenLayers } = this.options.text;
+    const rows = labels.findLastIndex((label) => label >= 0) + 1;
+    if (!this.options.prefixes || rows === 0 || !tailIds || tailIds.length === 0) return undefined;
+    const first = this.boundaries.at(0);
+    if (first?.score === 'columnSum' || first?.score === 'lastQueryNoRotary') return undefined;
+    if (rope.type === 'dynamic' && labels.length > rope.originalMaxPositions) return undefined;
+    const depth = first?.layer ?? numHiddenLayers;
+    return { key: PrefixCache.key(hidden.data.subarray(0, rows * hidden.columns), depth), rows };
+  }
+
+  /** Where the prompt's beginning is kept, and what is there. Looked up once. */
+  private beginning(prompt: Prompt): Beginning {
+    if (this.looked?.prompt !== prompt) {
+      const place = this.prefixPlace(prompt);
+      this.looked = { prompt, place, prefix: place && this.options.prefixes?.get(place.key) };
+    }
+    return this.looked;
+  }
+
+  private takeOver(prefix: Prefix, { labels }: Prompt): void {
+    const positions = Array.from({ length: prefix.rows }, (_, index) => index);
+    prefix.layers.forEach(({ keys, values }, index) => {
+      this.cache.layers[index].append(keys, values, labels.slice(0, prefix.rows), positions);
+    });
+    this.reused = { tokens: prefix.rows, layers: prefix.layers.length };
+  }
+
+  private remember({ key, rows }: PrefixPlace, depth: number, nextHidden: Float32Array | undefined): void {
+    const columns = this.options.text.hiddenSize;
+    this.options.prefixes?.set(key, {
+      rows,
+      layers: this.cache.layers.slice(0, depth).map((layer) => layer.firstRows(rows)),
+      hidden: nextHidden && { data: nextHidden.slice(0, rows * columns), rows, columns },
+    });
+  }
+
+  /** `score` [rows] of a boundary's graph. */
+  private scores(output: Tensors, part: DecoderGraph, rows: number): Float32Array {
+    const score = floats(output.score);
+    const past = part.past ? (this.reused?.tokens ?? 0) : 0;
+    return compactRow(score, score.length - (rows - past), past, rows - past);
+  }
+
   /** Makes the sessions that this question needs, so that their making is not counted as computing. */
-  async prepare(): Promise<void> {
+  async prepare(prompt: Prompt): Promise<void> {
     const { sessions } = this.options;
+    const { prefix } = this.beginning(prompt);
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
       const part = this.segment(from, boundary, 'last');
-      await sessions.decoder(part);
+      await sessions.decoder(from === 0 && prefix ? this.tailGraph(boundary) : part);
       from = part.to;
     }
-    await sessions.decoder(this.stepGraph());
+    await sessions.decoder(this.tailGraph(undefined));
   }
 
   /** The layers from `from` to a boundary, or to the end. */
@@ -178,42 +290,9 @@ export class Decoding {
     };
   }
 
-  /** All layers, for one token after what is cached. */
-  private stepGraph(): DecoderGraph {
-    return {
-      from: 0,
-      to: this.options.text.numHiddenLayers,
-      past: true,
-      embed: true,
-      head: 'last',
-      attention: this.byHead ? 'heads' : 'mean',
-    };
-  }
-
-  /** Takes the attention rows and appends the new keys and values of layers [from, to). */
-  private collect(
-    output: Tensors,
-    from: number,
-    to: number,
-    labels: readonly RowLabel[],
-    positions: readonly number[],
-    attention: AttentionMean,
-  ): void {
-    for (let index = from; index < to; index++) {
-      const layer = this.cache.layers[index];
-      // The row covers the cache's capacity (unused rows are 0) and then the new rows; at prefill only new rows.
-      const capacity = this.steps > 0 ? layer.capacity : 0;
-      const used = this.steps > 0 ? layer.length : 0;
-      const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
-      layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
-      const mean = attention.add(row, layer.labels);
-      this.options.onAttention?.({
-        step: this.steps,
-        layer: index,
-        attention: mean,
-        labels: [...layer.labels],
-      });
-    }
+  /** The layers up to a boundary, or all of them, for tokens after what is cached. */
+  private tailGraph(boundary: Boundary | undefined): DecoderGraph {
+    return { ...this.segment(0, boundary, 'last'), past: true, embed: true };
   }
 
   private finish(logits: Float32Array, attention: AttentionMean): DecoderOutput {
@@ -352,6 +431,16 @@ function compactRow(row: Float32Array, capacity: number, used: number, rows: num
     compacted.set(row.subarray(head * width + capacity, (head + 1) * width), target + used);
   }
   return compacted;
+}
+
+/** `rows` known rows, and the others below them. */
+function below(known: Matrix | undefined, rows: number, others: Tensors[string]): Float32Array {
+  const data = floats(others);
+  if (!known || rows === 0) return data;
+  const all = new Float32Array(known.data.length + data.length);
+  all.set(known.data);
+  all.set(data, known.data.length);
+  return all;
 }
 
 export function gatherRows(data: Float32Array, rows: readonly number[], columns: number): Matrix {

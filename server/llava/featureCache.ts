@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import { LeastRecentlyUsed } from './leastRecentlyUsed';
 import type { Matrix } from './reduction/reduction';
 
 /** What the tower said about one image, patches in raster order. */
@@ -17,31 +18,31 @@ export interface TowerOutput {
  * the same picture skips the tower. Keyed by the pixels themselves, so that fit, limits and file format need no thought.
  */
 export class FeatureCache {
-  /** In order of last use. */
-  private readonly entries = new Map<string, TowerOutput>();
+  private readonly outputs: LeastRecentlyUsed<TowerOutput>;
 
-  constructor(private readonly capacity: number) {}
+  constructor(capacity: number) {
+    this.outputs = new LeastRecentlyUsed(capacity);
+  }
 
   static key(pixelValues: Float32Array): string {
-    const bytes = new Uint8Array(pixelValues.buffer, pixelValues.byteOffset, pixelValues.byteLength);
-    return createHash('sha256').update(bytes).digest('base64');
+    return hashOf(pixelValues);
   }
 
   /** The output for these pixels, if it is here and holds every signal that is needed. */
   get(key: string, needs: { attention: boolean; keys: boolean }): TowerOutput | undefined {
-    const entry = this.entries.get(key);
-    if (!entry || (needs.attention && !entry.attention) || (needs.keys && !entry.keys)) return undefined;
-    this.entries.delete(key);
-    this.entries.set(key, entry);
-    return entry;
+    return this.outputs.get(key, ({ attention, keys }) => {
+      const lacks = (needs.attention && !attention) || (needs.keys && !keys);
+      return !lacks;
+    });
   }
 
   set(key: string, output: TowerOutput): void {
-    this.entries.delete(key);
-    this.entries.set(key, output);
-    for (const oldest of this.entries.keys()) {
-      if (this.entries.size <= this.capacity) break;
-      this.entries.delete(oldest);
-    }
+    this.outputs.set(key, output);
   }
+}
+
+/** SHA-256 of the numbers' bytes. */
+export function hashOf(data: Float32Array): string {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return createHash('sha256').update(bytes).digest('base64');
 }

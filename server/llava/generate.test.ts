@@ -3,8 +3,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AnswerResult } from '../protocol';
 import { CancelledError, InputError } from './errors';
 import { LlavaModel } from './model';
-import { fixtureImage, readFixture } from './testing/fixtures';
+import { expectClose, fixtureImage, readFixture } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';
+
+/** What was computed for an earlier question rounds differently in the last bit when it is taken over. */
+const exactly = { reuse: false };
 
 /** Specs that keep every token, by every method that can and at every split. */
 const KEEP_ALL = [
@@ -32,12 +35,12 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
 
   beforeAll(async () => {
     model = await LlavaModel.open(fixture.directory, { cacheDirectory: temporaryDirectory() });
-    unreduced = await model.ask(question);
+    unreduced = await model.ask(question, exactly);
   });
   afterAll(() => model.dispose());
 
   it.each(KEEP_ALL)('%s gives exactly the unreduced answer', async (reduction) => {
-    const result = await model.ask({ ...question, reduction });
+    const result = await model.ask({ ...question, reduction }, exactly);
     expect(result.answerTokenIds).toEqual(unreduced.answerTokenIds);
     expect(result.firstStep).toEqual(unreduced.firstStep);
     expect(result.trace.decoderTokens).toEqual(unreduced.trace.decoderTokens);
@@ -50,7 +53,7 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
 
   it('gives exactly the unreduced answer at every split', async () => {
     for (let layer = 1; layer < model.checkpoint.config.text.numHiddenLayers; layer++) {
-      const result = await model.ask({ ...question, reduction: `fastv:layer=${layer},keep=all` });
+      const result = await model.ask({ ...question, reduction: `fastv:layer=${layer},keep=all` }, exactly);
       expect(result.answerTokenIds).toEqual(unreduced.answerTokenIds);
       expect(result.firstStep).toEqual(unreduced.firstStep);
     }
@@ -110,7 +113,7 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
       'visionzip:dominant=6,contextual=3',
       'visionzip:dominant=6,contextual=3',
     ]) {
-      const fresh = await model.ask({ ...question, reduction }, { reuseFeatures: false });
+      const fresh = await model.ask({ ...question, reduction }, exactly);
       const again = await model.ask({ ...question, reduction });
       const third = await model.ask({ ...question, reduction });
       expect(fresh.costs.imagesReused).toBe(0);
@@ -118,7 +121,8 @@ describe.each(['clip-llama', 'siglip-qwen2', 'clip-qwen2-two-images'])('question
       expect(third.costs.imagesReused).toBe(images.length);
       expect(third.costs.timings.vision).toBe(0);
       for (const result of [again, third]) {
-        expect(result.firstStep).toEqual(fresh.firstStep);
+        expect(result.firstStep.topTokenIds).toEqual(fresh.firstStep.topTokenIds);
+        expectClose(result.firstStep.topLogits, fresh.firstStep.topLogits);
         expect(result.answerTokenIds).toEqual(fresh.answerTokenIds);
         expect(result.trace.stages.map(({ kept, merged }) => ({ kept, merged }))).toEqual(
           fresh.trace.stages.map(({ kept, merged }) => ({ kept, merged })),

@@ -14,6 +14,7 @@ import { InputError, throwIfCancelled } from './errors';
 import type { FeatureCache } from './featureCache';
 import { encodeImage, type ImageTokens } from './imageTokens';
 import { formatReduction, parseReduction } from './reduction/parse';
+import type { PrefixCache } from './prefixCache';
 import { requireHeads } from './reduction/heads';
 import type { Matrix, ModelShape, Reduction } from './reduction/reduction';
 import type { GraphSessions } from './runtime/graphSessions';
@@ -48,8 +49,8 @@ export interface AskOptions {
   /** Called with every piece of text as soon as it is complete characters. */
   readonly onToken?: (piece: string, index: number) => void;
   readonly onProgress?: (progress: Progress) => void;
-  /** False computes the vision tower even for a picture that was asked about before: for measurements. */
-  readonly reuseFeatures?: boolean;
+  /** False computes everything, even for a picture that was asked about before: for measurements. */
+  readonly reuse?: boolean;
   /** The raw logits that every answer token is chosen from [vocabulary], for analysis. */
   readonly onLogits?: (logits: Float32Array) => void;
   /** Every attention row of the answer's positions, for analysis. */
@@ -73,6 +74,8 @@ export interface GenerationContext {
   readonly sessions: GraphSessions;
   /** The tower's output for earlier pictures. */
   readonly features?: FeatureCache;
+  /** What the decoder made of the beginnings of earlier prompts. */
+  readonly prefixes?: PrefixCache;
 }
 
 /** Everything of {@link AnswerResult} that the way of one question decides. */
@@ -135,7 +138,7 @@ export async function generateFromPixels(
         reductions,
         questionEmbeddings,
         signal,
-        features: options.reuseFeatures === false ? undefined : context.features,
+        features: options.reuse === false ? undefined : context.features,
         stages: trace.stages,
         spend: (stage, milliseconds) => time.add(stage, milliseconds),
         onReuse: () => imagesReused++,
@@ -164,11 +167,12 @@ export async function generateFromPixels(
       contextId: trace.images[0]?.contextTokenId ?? 0,
       onSelectionTime: (milliseconds) => time.add('selection', milliseconds),
       onAttention: options.onAttention,
+      prefixes: options.reuse === false ? undefined : context.prefixes,
     },
     prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS),
   );
   const beforeLoad = performance.now();
-  await decoding.prepare();
+  await decoding.prepare(prompt);
   const beforePrefill = performance.now();
   time.add('load', beforePrefill - beforeLoad);
   let output = await decoding.prefill(prompt);
@@ -212,6 +216,7 @@ export async function generateFromPixels(
         tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
       }),
       imagesReused,
+      prefixReused: decoding.reused,
       timings: {
         load: time.of('load'),
         decode: time.of('decode'),
@@ -337,6 +342,7 @@ async function assemblePrompt(
     raster: Int32Array.from(
       images.flatMap((entry, index) => entry.ids.map((id) => rasterIndex(id, layouts[index]))),
     ),
+    tailIds: ids.slice(ids.lastIndexOf(imageTokenIndex) + 1),
   };
 }
 

@@ -7,6 +7,7 @@ import { ensureFloat32 } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
 import { generate, type AskOptions, type Progress, type Question } from './generate';
+import { PrefixCache } from './prefixCache';
 import { chooseDevice, type DeviceChoice } from './runtime/device';
 import { GraphSessions } from './runtime/graphSessions';
 import { Tokenizer } from './text/tokenizer';
@@ -25,6 +26,7 @@ const REMEMBERED_PICTURES = 8;
 /** A checkpoint, opened on a device, ready for questions. Questions are answered one at a time. */
 export class LlavaModel {
   readonly features = new FeatureCache(REMEMBERED_PICTURES);
+  readonly prefixes = new PrefixCache();
   private queue: Promise<unknown> = Promise.resolve();
   private loadMilliseconds: number;
 

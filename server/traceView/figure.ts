@@ -306,7 +306,7 @@ function legendMarkup(result: AnswerResult, options: FigureOptions, place: Legen
   );
   wrapped(
     [
-      `prefill ${formatMilliseconds(costs.timings.prefill)}`,
+      `prefill ${formatMilliseconds(costs.timings.prefill)}${costs.prefixReused ? ` (${formatCount(costs.prefixReused.tokens)} tokens read before)` : ''}`,
       `cache ${formatBytes(costs.cacheBytes)}`,
       formatMacs(costs.prefillMacs),
       result.device,

@@ -154,6 +154,7 @@ const result = shape({
     prefillMacs: number,
     prefillMacsUnreduced: number,
     imagesReused: optional(count),
+    prefixReused: optional(shape({ tokens: count, layers: count })),
     timings,
   }),
   trace,

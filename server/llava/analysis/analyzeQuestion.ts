@@ -35,8 +35,10 @@ export async function analyzeQuestion(
   let prompt: Prompt | undefined;
   const start = performance.now();
   const { maxTokens, ...asked } = question;
+  // A measurement computes every row, so that it gives the same numbers whatever was asked before.
+  const { checkpoint, tokenizer, sessions, features } = context;
   const generation = await generate(
-    context,
+    { checkpoint, tokenizer, sessions, features },
     { ...asked, reduction: 'none', sampling: { maxTokens, temperature: 0 } },
     {
       signal,

@@ -29,11 +29,11 @@ export interface DecoderGraph {
  *
  * Inputs: `ids` [n] or `hidden` [n, dim]; `cos`, `sin` [n, headDim/2] of the rows' own (possibly gapped) positions;
  * `positions` [n] (float) for the causal mask; with `past`, per layer i: `pastKey.i`, `pastValue.i`
- * [kvHeads, capacity, headDim] and `bias.i` [1, capacity] (0 = visible, -Infinity = unused); `textStart` [1] for
+ * [kvHeads, capacity, headDim] and `bias.i` [1 or n, capacity] (0 = visible, -Infinity = hidden or unused); `textStart` [1] for
  * the score `textQueries`.
  *
  * Outputs: per layer `key.i`, `value.i` [kvHeads, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
- * `nextHidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [n].
+ * `nextHidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [(capacity +) n].
  *
  * The cache is an input but never an output ("two-part" attention): onnxruntime's binding copies every output, so
  * a cache that went in and out would cost more at every step than the attention itself.
@@ -203,7 +203,9 @@ function emitAttention(
   emitAttentionRow(graph, part, layer, probabilities, heads);
   if (part.score && layer === part.to - 1) {
     const raw: RawProjections = { query: rawQuery, key: rawKey };
-    graph.output('score', emitScore(graph, text, part.score, probabilities, raw), 'float32', ['n']);
+    graph.output('score', emitScore(graph, text, part.score, probabilities, raw), 'float32', [
+      `keys.${layer}`,
+    ]);
   }
 
   // [kvHeads, groups * n, headDim] -> [n, heads * headDim]

@@ -72,11 +72,32 @@ describe.each([
     expect(cache.bias.filter((value) => value === 0).length).toBe(keep.length);
   });
 
-  it('hides what lies outside a sliding window', () => {
-    const cache = filled(10, 10);
-    cache.hideOutsideWindow(20, 8);
-    const visible = cache.positions.filter((_, row) => cache.bias[row] === 0);
-    expect(visible).toEqual([14, 16, 18]);
+  it('hides what lies outside a sliding window, for every query by itself', () => {
+    const cache = filled(10, 12);
+    const visible = (positions: number[], window: number | undefined): number[][] => {
+      const { data, rows } = cache.biasFor(positions, window);
+      expect(data).toHaveLength(rows * cache.capacity);
+      return Array.from({ length: rows }, (_, query) =>
+        cache.positions.filter((_position, row) => data[query * cache.capacity + row] === 0),
+      );
+    };
+    expect(visible([20], 8)).toEqual([[14, 16, 18]]);
+    expect(visible([20, 22, 40], 8)).toEqual([[14, 16, 18], [16, 18], []]);
+    expect(visible([20, 22], undefined)).toEqual([cache.positions]);
+    expect(visible([20, 22], 23)).toEqual([cache.positions]);
+  });
+
+  it('gives a copy of its first rows that another takes over', () => {
+    const cache = filled(10, 12);
+    const rows = cache.firstRows(4);
+    const other = new LayerCache(kvHeads, headDim, 7);
+    other.append(rows.keys, rows.values, cache.labels.slice(0, 4), cache.positions.slice(0, 4));
+    for (let head = 0; head < kvHeads; head++) {
+      const expected = usedRows(cache, cache.values, head, headDim).slice(0, 4);
+      expect(usedRows(other, other.values, head, headDim)).toEqual(expected);
+    }
+    cache.compact([9]);
+    expect(usedRows(other, other.keys, 0, headDim)[0][0]).toBe(0);
   });
 });
 

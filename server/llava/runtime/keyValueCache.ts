@@ -64,6 +64,16 @@ export class LayerCache {
     this.positions.push(...positions);
   }
 
+  /** A copy of the first rows, as {@link append} takes them. */
+  firstRows(rows: number): { keys: Float32Array; values: Float32Array } {
+    const copy = (from: Float32Array): Float32Array => {
+      const to = new Float32Array(this.kvHeads * rows * this.headDim);
+      this.move(from, this.capacity, to, rows, rows);
+      return to;
+    };
+    return { keys: copy(this.keys), values: copy(this.values) };
+  }
+
   /** Keeps the given rows (ascending) and forgets the others, in place; gives memory back when much became free. */
   compact(keep: ArrayLike<number>): void {
     const width = this.headDim;
@@ -86,30 +96,49 @@ export class LayerCache {
     if (this.capacity > keep.length + 2 * GROWTH) this.resize(keep.length + GROWTH);
   }
 
-  /** Hides rows whose position lies `window` or more before `position` (Mistral's sliding window). */
-  hideOutsideWindow(position: number, window: number): void {
-    for (let row = 0; row < this.length; row++) {
-      if (position - this.positions[row] >= window) this.bias[row] = -Infinity;
-    }
+  /**
+   * What queries at `positions` (ascending) may see of the rows: [1, capacity] where it is the same for all of them,
+   * otherwise [queries, capacity]. With a sliding window (Mistral) a row is hidden that lies `window` or more before a query.
+   */
+  biasFor(positions: readonly number[], window: number | undefined): { data: Float32Array; rows: number } {
+    const furthest = positions[positions.length - 1] - this.positions[0];
+    if (window === undefined || !(furthest >= window)) return { data: this.bias, rows: 1 };
+    const data = new Float32Array(positions.length * this.capacity).fill(-Infinity);
+    positions.forEach((position, query) => {
+      for (let row = 0; row < this.length; row++) {
+        if (position - this.positions[row] < window) data[query * this.capacity + row] = 0;
+      }
+    });
+    return { data, rows: positions.length };
   }
 
   private resize(capacity: number): void {
-    const width = this.headDim;
-    const used = this.length * width;
-    const move = (from: Float32Array): Float32Array => {
-      const to = new Float32Array(this.kvHeads * capacity * width);
-      for (let head = 0; head < this.kvHeads; head++) {
-        const source = head * this.capacity * width;
-        to.set(from.subarray(source, source + used), head * capacity * width);
-      }
+    const grown = (from: Float32Array): Float32Array => {
+      const to = new Float32Array(this.kvHeads * capacity * this.headDim);
+      this.move(from, this.capacity, to, capacity, this.length);
       return to;
     };
-    this.keys = move(this.keys);
-    this.values = move(this.values);
+    this.keys = grown(this.keys);
+    this.values = grown(this.values);
     const bias = new Float32Array(capacity).fill(-Infinity);
     bias.set(this.bias.subarray(0, this.length));
     this.bias = bias;
     this.capacity = capacity;
+  }
+
+  /** Copies the first rows of [kvHeads, fromCapacity, headDim] to [kvHeads, toCapacity, headDim]. */
+  private move(
+    from: Float32Array,
+    fromCapacity: number,
+    to: Float32Array,
+    toCapacity: number,
+    rows: number,
+  ): void {
+    const width = this.headDim;
+    for (let head = 0; head < this.kvHeads; head++) {
+      const source = head * fromCapacity * width;
+      to.set(from.subarray(source, source + rows * width), head * toCapacity * width);
+    }
   }
 }
 

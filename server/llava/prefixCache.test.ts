@@ -1,0 +1,262 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import type { AnswerResult } from '../protocol';
+import { copyCheckpoint } from './checkpoint/testing';
+import { Decoding, type AttentionRow, type Prompt } from './decoding';
+import type { Question } from './generate';
+import { LlavaModel } from './model';
+import { PrefixCache, type Prefix } from './prefixCache';
+import type { Reduction } from './reduction/reduction';
+import {
+  CHECKPOINT_FIXTURES,
+  expectClose,
+  type Fixture,
+  fixtureImage,
+  readFixture,
+} from './testing/fixtures';
+import { temporaryDirectory } from './testing/temporaryDirectory';
+
+interface Run {
+  result: AnswerResult;
+  logits: Float32Array[];
+  attention: AttentionRow[];
+}
+
+async function ask(model: LlavaModel, question: Question, reuse: boolean): Promise<Run> {
+  const logits: Float32Array[] = [];
+  const attention: AttentionRow[] = [];
+  const result = await model.ask(question, {
+    reuse,
+    onLogits: (row) => logits.push(row.slice()),
+    onAttention: (row) => attention.push(row),
+  });
+  return { result, logits, attention };
+}
+
+/** What the two runs of a question have to agree on; numbers within 2e-4 of their scale, as with the reference. */
+function expectSame(actual: Run, expected: Run): void {
+  expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
+  expect(actual.logits.length).toBe(expected.logits.length);
+  actual.logits.forEach((row, step) => expectClose(row, expected.logits[step]));
+  expect(actual.attention.length).toBe(expected.attention.length);
+  actual.attention.forEach((row, index) => {
+    const other = expected.attention[index];
+    expect([row.step, row.layer, row.labels]).toEqual([other.step, other.layer, other.labels]);
+    expectClose(row.attention, other.attention);
+  });
+  expect(actual.result.trace.decoderTokens).toEqual(expected.result.trace.decoderTokens);
+  const fates = ({ result }: Run): unknown =>
+    result.trace.stages.map(({ place, spec, kept, dropped, merged }) => ({
+      place,
+      spec,
+      kept,
+      dropped,
+      merged,
+    }));
+  expect(fates(actual)).toEqual(fates(expected));
+  expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes);
+  expect(actual.result.costs.prefillMacs).toBe(expected.result.costs.prefillMacs);
+}
+
+function questionOf(fixture: Fixture, change: Partial<Question> = {}): Question {
+  return {
+    images: fixture.description.images.map((_, index) => fixtureImage(fixture, index)),
+    question: fixture.description.question,
+    sampling: { maxTokens: 8 },
+    ...change,
+  };
+}
+
+/** Fixtures of every kind of tower and decoder. */
+const FIXTURES = CHECKPOINT_FIXTURES.filter((name) => !/defaults|float16/.test(name));
+
+/** Method -> how many layers of a decoder may take the beginning over (undefined: none). */
+const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
+  ['none', (all) => all],
+  ['visionzip:dominant=6,contextual=3', (all) => all],
+  ['scope:keep=5', (all) => all],
+  ['fastv:layer=1,keep=0.3', () => 1],
+  ['fastv:layer=2,keep=4', () => 2],
+  ['sparsevlm:layer=1,keep=0.5', () => 1],
+  ['pyramiddrop', () => 1],
+  ['visionzip:dominant=8,contextual=2+fastv:layer=2,keep=0.5', () => 2],
+  ['fastv:layer=1,keep=0.3,score=columnSum', () => undefined],
+  ['fastv:layer=1,keep=0.3,score=lastQueryNoRotary', () => undefined],
+];
+
+describe.each(FIXTURES)('a further question about the images of %s', (name) => {
+  const fixture = readFixture(name);
+  let model: LlavaModel;
+  beforeAll(async () => {
+    model = await LlavaModel.open(fixture.directory, { cacheDirectory: temporaryDirectory() });
+  });
+  afterAll(() => model.dispose());
+
+  it.each(METHODS)('%s: equals the run that computes everything', async (reduction, layersOf) => {
+    const first = questionOf(fixture, { reduction, question: 'another one that came before' });
+    const second = questionOf(fixture, { reduction });
+    const expected = await ask(model, second, false);
+    expect(expected.result.costs.prefixReused).toBeUndefined();
+    await ask(model, first, true);
+    const actual = await ask(model, second, true);
+    const layers = layersOf(model.checkpoint.config.text.numHiddenLayers);
+    const { tokens } = actual.result.costs.prefixReused ?? {};
+    if (layers === undefined) expect(tokens).toBeUndefined();
+    else {
+      const lastImage = actual.attention[0].labels.findLastIndex((label) => label >= 0);
+      expect(actual.result.costs.prefixReused).toEqual({ layers, tokens: lastImage + 1 });
+    }
+    expectSame(actual, expected);
+    // And what was taken over is as good a beginning for a third.
+    expectSame(await ask(model, second, true), expected);
+  });
+});
+
+describe('what is taken over', () => {
+  const fixture = readFixture('clip-llama');
+  const base = questionOf(fixture);
+  async function open(directory = fixture.directory): Promise<LlavaModel> {
+    return LlavaModel.open(directory, { cacheDirectory: temporaryDirectory() });
+  }
+
+  it('never comes from a question that differs in system prompt, image, fit or a reduction before the decoder', async () => {
+    const model = await open();
+    await ask(model, base, true);
+    const other = readFixture('clip-qwen2-two-images');
+    const changes: Partial<Question>[] = [
+      { system: 'Be brief.' },
+      { images: [fixtureImage(other, 1)] },
+      { fit: 'crop' },
+      { reduction: 'uniform:keep=7' },
+      { reduction: 'random:keep=7,seed=1' },
+      { reduction: 'random:keep=7,seed=2' },
+      { reduction: 'fastv:layer=1,keep=0.5' },
+      { reduction: 'fastv:layer=2,keep=0.5' },
+    ];
+    for (const change of changes) {
+      const { result } = await ask(model, { ...base, ...change }, true);
+      expect(result.costs.prefixReused, JSON.stringify(Object.keys(change))).toBeUndefined();
+    }
+    await model.dispose();
+  });
+
+  it('is kept across methods that look at the same layer, whatever they keep', async () => {
+    const model = await open();
+    await ask(model, { ...base, reduction: 'fastv:layer=1,keep=0.5' }, true);
+    const question = { ...base, reduction: 'sparsevlm:layer=1,keep=3' };
+    const actual = await ask(model, question, true);
+    expect(actual.result.costs.prefixReused?.layers).toBe(1);
+    expectSame(actual, await ask(model, question, false));
+    await model.dispose();
+  });
+
+  it('is neither read nor written for a measurement, and does not outlive the model', async () => {
+    const model = await open();
+    await ask(model, base, false);
+    expect(model.prefixes.bytes).toBe(0);
+    expect((await ask(model, base, true)).result.costs.prefixReused).toBeUndefined();
+    expect(model.prefixes.bytes).toBeGreaterThan(0);
+    expect((await ask(model, base, false)).result.costs.prefixReused).toBeUndefined();
+    await model.dispose();
+    const again = await open();
+    expect((await ask(again, base, true)).result.costs.prefixReused).toBeUndefined();
+    await again.dispose();
+  });
+
+  it('is not changed by what a later answer drops from its cache', async () => {
+    const model = await open();
+    let prompt: Prompt | undefined;
+    await model.ask(base, { reuse: false, onPrompt: (entered) => (prompt = entered) });
+    const { text, vision } = model.checkpoint.config;
+    const dropsHalf: Reduction = {
+      id: 'half',
+      spec: 'half',
+      atStep: ({ importance }) =>
+        Uint32Array.from({ length: importance.length >> 1 }, (_, index) => index * 2),
+    };
+    const answer = async (prefixes: PrefixCache | undefined): Promise<Float32Array[]> => {
+      const shape = { layers: text.numHiddenLayers, hasClassToken: vision.hasClassToken, imageTokens: 0 };
+      const decoding = new Decoding(
+        {
+          text,
+          sessions: model.sessions,
+          reductions: [dropsHalf],
+          shape,
+          signal: undefined,
+          stages: [],
+          contextId: 0,
+          onSelectionTime: () => undefined,
+          prefixes,
+        },
+        100,
+      );
+      const logits = [(await decoding.prefill(prompt!)).logits];
+      for (const token of [1, 2, 3]) logits.push((await decoding.step(token)).logits);
+      expect(decoding.imageTokensLeft).toBe(prompt!.imageTokens.length >> 3);
+      return logits;
+    };
+    const expected = await answer(undefined);
+    const prefixes = new PrefixCache();
+    for (let time = 0; time < 3; time++) {
+      (await answer(prefixes)).forEach((logits, step) => expectClose(logits, expected[step]));
+    }
+    await model.dispose();
+  });
+
+  it('does not come from a prompt of another length where rotary angles depend on the length', async () => {
+    const directory = copyCheckpoint('clip-llama', path.join(temporaryDirectory(), 'dynamic'));
+    const file = path.join(directory, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as { text_config: Record<string, unknown> };
+    const withRope = (positions: number): void => {
+      config.text_config.rope_parameters = { rope_type: 'dynamic', factor: 2, rope_theta: 10_000 };
+      config.text_config.max_position_embeddings = positions;
+      writeFileSync(file, JSON.stringify(config));
+    };
+    for (const [positions, reused] of [
+      [24, false],
+      [512, true],
+    ] as const) {
+      withRope(positions);
+      const model = await open(directory);
+      // The prompt shall exceed what the model was trained for, and be answered all the same.
+      const short = { ...base, sampling: { maxTokens: 1 } };
+      const outcome = await ask(model, short, true).then(
+        () => ask(model, short, true),
+        () => undefined,
+      );
+      expect(outcome?.result.costs.prefixReused !== undefined).toBe(reused);
+      await model.dispose();
+    }
+  });
+});
+
+describe('PrefixCache', () => {
+  const prefix = (rows: number): Prefix => ({
+    rows,
+    layers: [{ keys: new Float32Array(rows), values: new Float32Array(rows) }],
+    hidden: { data: new Float32Array(rows), rows, columns: 1 },
+  });
+
+  it('holds no more than it may, in number and in bytes', () => {
+    const few = new PrefixCache(2, 1e6);
+    for (const key of ['a', 'b', 'c']) few.set(key, prefix(10));
+    expect(few.get('a')).toBeUndefined();
+    expect(few.bytes).toBe(2 * 10 * 3 * 4);
+    const small = new PrefixCache(8, 300);
+    small.set('a', prefix(20));
+    small.set('b', prefix(20));
+    expect(small.get('a')).toBeUndefined();
+    expect(small.get('b')?.rows).toBe(20);
+    small.set('b', prefix(26));
+    expect(small.bytes).toBe(0);
+  });
+
+  it('tells rows and depths apart', () => {
+    const rows = Float32Array.from([1, 2, 3]);
+    expect(PrefixCache.key(rows, 2)).toBe(PrefixCache.key(rows.slice(), 2));
+    expect(PrefixCache.key(rows, 2)).not.toBe(PrefixCache.key(rows, 3));
+    expect(PrefixCache.key(rows, 2)).not.toBe(PrefixCache.key(rows.with(2, 4), 2));
+  });
+});

@@ -1,0 +1,62 @@
+import { totalmem } from 'node:os';
+
+import { hashOf } from './featureCache';
+import { LeastRecentlyUsed } from './leastRecentlyUsed';
+import type { Matrix } from './reduction/reduction';
+
+/** What the first layers of the decoder made of the beginning of a prompt: everything up to its last image token. */
+export interface Prefix {
+  readonly rows: number;
+  /** Keys and values of layers 0 .. layers.length - 1, [kvHeads, rows, headDim] each. */
+  readonly layers: readonly { readonly keys: Float32Array; readonly values: Float32Array }[];
+  /** Hidden states after those layers [rows, dim], where layers follow that look at them; undefined at full depth. */
+  readonly hidden: Matrix | undefined;
+}
+
+/** Prompts whose beginning is kept, at most: as many as there are pictures. */
+const MAX_PREFIXES = 8;
+/** Bytes of all of them together, at most, and at most this share of the machine's memory. */
+const MAX_BYTES = 2 ** 30;
+const MEMORY_SHARE = 1 / 16;
+
+/**
+ * Keys and values of system prompt and images of the last few questions, so that a further question about the same image
+ * computes its own tokens only.
+ *
+ * A causal decoder's rows depend on the rows before them and on nothing behind. So the beginning of a prompt may be
+ * taken over where its rows enter the decoder bit for bit the same (the key is a hash of them: model, image, fit, system
+ * prompt and every reduction before the decoder have done their part by then), in all layers before the first one at which
+ * a reduction looks at the question. See {@link Decoding} for the conditions on the rest.
+ */
+export class PrefixCache {
+  private readonly prefixes: LeastRecentlyUsed<Prefix>;
+
+  constructor(maxPrefixes = MAX_PREFIXES, maxBytes = Math.min(MAX_BYTES, totalmem() * MEMORY_SHARE)) {
+    this.prefixes = new LeastRecentlyUsed(maxPrefixes, maxBytes);
+  }
+
+  /**
+   * @param hidden the prompt's first rows as they enter the decoder.
+   * @param depth how many layers are kept.
+   */
+  static key(hidden: Float32Array, depth: number): string {
+    return `${depth} ${hashOf(hidden)}`;
+  }
+
+  get bytes(): number {
+    return this.prefixes.bytes;
+  }
+
+  get(key: string): Prefix | undefined {
+    return this.prefixes.get(key);
+  }
+
+  set(key: string, prefix: Prefix): void {
+    const hidden = prefix.hidden?.data.byteLength ?? 0;
+    const bytes = prefix.layers.reduce(
+      (sum, { keys, values }) => sum + keys.byteLength + values.byteLength,
+      hidden,
+    );
+    this.prefixes.set(key, prefix, bytes);
+  }
+}
