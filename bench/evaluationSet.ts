@@ -11,6 +11,9 @@ export const SETS = {
   letters: path.join(ROOT, 'bench', 'data', 'heldout-random'),
 };
 
+/** Screenshots of real programs and pages, made by `npm run realscreens`. */
+export const REAL_SCREENS = path.join(ROOT, 'bench', 'data', 'realscreens');
+
 /** One question with its true answer. */
 export interface EvaluationQuestion {
   /** Path of the image, relative to the set's folder. */
@@ -20,18 +23,29 @@ export interface EvaluationQuestion {
   readonly answer: string;
 }
 
+/** Where a picture comes from, in the set of real screenshots. */
+export interface RealImage {
+  readonly image: string;
+  readonly width: number;
+  readonly height: number;
+  readonly origin: string;
+  readonly licence: string;
+  /** Lines of text as the browser laid them out, [x, y, width, height] in pixels; for pages only. */
+  readonly textRects?: readonly (readonly [number, number, number, number])[];
+}
+
 /** Screens with questions and true answers, as `training/` and the real-screenshot set write them. */
 export interface EvaluationSet {
   readonly folder: string;
   readonly words: string;
   readonly questions: readonly EvaluationQuestion[];
+  /** Of real screenshots only. */
+  readonly images?: readonly RealImage[];
 }
 
 export function readEvaluationSet(folder: string): EvaluationSet {
-  const { words, questions } = JSON.parse(
-    readFileSync(path.join(folder, 'questions.json'), 'utf8'),
-  ) as EvaluationSet;
-  return { folder, words, questions };
+  const set = JSON.parse(readFileSync(path.join(folder, 'questions.json'), 'utf8')) as EvaluationSet;
+  return { ...set, folder };
 }
 
 /** Every n-th question, so that a part of the set has the whole set's mixture; all where `count` is no smaller. */

@@ -71,7 +71,7 @@ export async function installCodeServer() {
 
 /**
  * Starts a server of its own: own home, settings and extensions, reachable from this machine only.
- * @param {{ root: string, vsix: string, settings?: Record<string, unknown> }} options `root` is an empty folder for all its files
+ * @param {{ root: string, vsix?: string, settings?: Record<string, unknown> }} options `root` is an empty folder for all its files; `vsix` is an extension to install
  */
 export async function startCodeServer({ root, vsix, settings = {} }) {
   const { node, entry } = await installCodeServer();
@@ -89,7 +89,8 @@ export async function startCodeServer({ root, vsix, settings = {} }) {
     '--config',
     join(root, 'config.yaml'),
   ];
-  await run(node, [entry, ...folders, '--install-extension', vsix], { env: environment });
+  if (vsix) await run(node, [entry, ...folders, '--install-extension', vsix], { env: environment });
+  else await mkdir(extensions, { recursive: true });
 
   const log = await open(join(root, 'server.log'), 'w');
   const flags = [
@@ -127,7 +128,7 @@ export async function startCodeServer({ root, vsix, settings = {} }) {
     throw error;
   }
   const installed = (await readdir(extensions)).find((name) => name.startsWith('fovea.fovea-'));
-  return { url, port, pid: child.pid, user, extension: join(extensions, installed), stop };
+  return { url, port, pid: child.pid, user, extension: installed && join(extensions, installed), stop };
 }
 
 async function untilHealthy(url) {
