@@ -26,6 +26,7 @@ const programs = [
   { ...node, entryPoints: { client: 'client/main.ts' } },
   { ...node, entryPoints: { server: 'server/main.ts' } },
   { ...node, entryPoints: { inference: 'server/inference/process.ts' } },
+  { ...node, entryPoints: { convert: 'server/llava/checkpoint/sidecarWorker.ts' } },
   { ...node, entryPoints: { cli: 'server/cli.ts' }, banner: { js: '#!/usr/bin/env node' } },
   { ...node, entryPoints: { demo: 'server/demo.ts' } },
   { ...node, entryPoints: { evaluateModel: 'bench/evaluateModel.ts' } },

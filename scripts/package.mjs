@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** Programs of dist/ that the installed extension runs. The command line and the demo stay in the repository. */
-const PROGRAMS = ['client.js', 'server.js', 'inference.js', 'webview.js'];
+const PROGRAMS = ['client.js', 'server.js', 'inference.js', 'convert.js', 'webview.js'];
 
 /** Copied as they are. */
 const FOLDERS = ['media', 'model'];

@@ -3,7 +3,8 @@ import { analyzeQuestion, type AnalysisOptions, type AnalysisQuestion } from './
 import { defaultCacheDirectory } from './cacheDirectory';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
-import { ensureFloat32 } from './checkpoint/sidecar';
+import type { Precision } from './checkpoint/precision';
+import { prepareWeights } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
 import { generate, type AskOptions, type Progress, type Question } from './generate';
@@ -14,6 +15,7 @@ import { Tokenizer } from './text/tokenizer';
 
 export interface LoadOptions {
   readonly device?: DeviceChoice;
+  readonly precision?: Precision;
   /** Where converted weights are kept; the user's cache folder by default. */
   readonly cacheDirectory?: string;
   readonly signal?: AbortSignal;
@@ -49,7 +51,7 @@ export class LlavaModel {
     const { signal, onProgress } = options;
     onProgress?.({ stage: 'checkpoint' });
     const checkpoint = await openCheckpoint(directory, { signal });
-    const tensors = await ensureFloat32(checkpoint, {
+    const tensors = await prepareWeights(checkpoint, options.precision ?? 'fp32', {
       cacheDirectory: options.cacheDirectory ?? defaultCacheDirectory(),
       signal,
       onProgress: (fraction) => onProgress?.({ stage: 'weights', fraction }),

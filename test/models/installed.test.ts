@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { openCheckpoint } from '../../server/llava/checkpoint/open';
-import { ensureFloat32 } from '../../server/llava/checkpoint/sidecar';
+import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
 import { fixturePath } from '../../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
 import { parseModelId } from '../../server/models/fileNames';
@@ -251,7 +251,7 @@ describe('removing', () => {
     const directory = await someone.download();
     const engineCache = path.join(someone.home, 'fovea');
     const checkpoint = await openCheckpoint(directory);
-    await ensureFloat32(checkpoint, { cacheDirectory: engineCache });
+    await prepareWeights(checkpoint, 'fp32', { cacheDirectory: engineCache });
     const stranger = path.join(engineCache, 'f'.repeat(64));
     await fileSystem.mkdir(stranger);
     expect(readdirSync(engineCache).sort()).toEqual([checkpoint.hash, 'f'.repeat(64), 'models'].sort());

@@ -4,16 +4,31 @@ import type { LlavaConfig } from './config';
 export interface TensorSource {
   /** Canonical name: the generation of transformers >= 5 (see tensorNames.ts). */
   readonly name: string;
-  readonly dtype: 'F32' | 'F16' | 'BF16';
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'U8';
   readonly shape: readonly number[];
   readonly file: string;
   readonly offset: number;
   readonly byteLength: number;
+  /** Set where the bytes (U8) are codes of a matrix [rows, columns] in blocks (see quantize.ts): [rows, blocks, bytes]. */
+  readonly quantization?: Quantization;
+}
+
+export interface Quantization {
+  readonly bits: 4 | 8;
+  /** Of the matrix; the last block of a row may be filled up. */
+  readonly columns: number;
+  /** [rows * blocks] */
+  readonly scales: TensorSource;
+  /** [rows * ceil(blocks / 2)], two to a byte; absent = the middle of the codes. */
+  readonly zeroPoints?: TensorSource;
 }
 
 /**
  * Canonical name -> tensor: all that the engine needs, checked against the config, and every other tensor of these
  * types. `lm_head.weight` is there exactly when `config.text.tieWordEmbeddings` is false.
+ *
+ * After sidecar.ts has prepared a precision, quantised matrices stand under the name of the weight they hold, merged ones
+ * as `self_attn.qkv_proj.weight` and `mlp.gate_up_proj.weight`, and `lm_head.weight` exists also where it is tied.
  */
 export type TensorMap = ReadonlyMap<string, TensorSource>;
 

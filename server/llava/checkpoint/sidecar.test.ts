@@ -19,7 +19,8 @@ import { temporaryDirectory } from '../testing/temporaryDirectory';
 import type { Checkpoint, TensorMap } from './checkpoint';
 import { openCheckpoint } from './open';
 import { readSafetensorsHeader } from './safetensors';
-import { ensureFloat32, type SidecarFileSystem } from './sidecar';
+import { prepareWeights } from './sidecar';
+import type { SidecarFileSystem } from './sidecarFile';
 import { copyCheckpoint, modelError, safetensorsBytes } from './testing';
 
 const scratch = temporaryDirectory();
@@ -64,7 +65,7 @@ describe('a float32 checkpoint', () => {
   it('needs no sidecar', async () => {
     const checkpoint = await openCheckpoint(readFixture('clip-llama').directory);
     const cacheDirectory = freshFolder();
-    expect(await ensureFloat32(checkpoint, { cacheDirectory })).toBe(checkpoint.tensors);
+    expect(await prepareWeights(checkpoint, 'fp32', { cacheDirectory })).toBe(checkpoint.tensors);
     expect(existsSync(cacheDirectory)).toBe(false);
   });
 });
@@ -76,7 +77,7 @@ describe.each([
   it('is converted exactly, in aligned and valid safetensors files', async () => {
     const checkpoint = await open();
     const cacheDirectory = freshFolder();
-    const tensors = await ensureFloat32(checkpoint, { cacheDirectory, maxShardBytes: 200_000 });
+    const tensors = await prepareWeights(checkpoint, 'fp32', { cacheDirectory, maxFileBytes: 200_000 });
     expect([...tensors.keys()].sort()).toEqual([...checkpoint.tensors.keys()].sort());
     for (const [name, source] of checkpoint.tensors) {
       expect(tensors.get(name)!.shape).toEqual(source.shape);
@@ -91,10 +92,8 @@ describe.each([
     const folder = path.join(cacheDirectory, checkpoint.hash);
     const files = listing(folder);
     expect(files.length).toBeGreaterThan(2);
-    expect(files.filter((file) => !/^(weights-f32-\d{5}\.safetensors|manifest\.json)$/.test(file))).toEqual(
-      [],
-    );
-    for (const file of files.filter((name) => name.endsWith('.safetensors'))) {
+    expect(files.filter((file) => !/^weights-[0-9a-f]{24}\.safetensors$/.test(file))).toEqual([]);
+    for (const file of files) {
       const header = await readSafetensorsHeader(path.join(folder, file));
       expect(header.dataOffset % 64).toBe(0);
       const misaligned = header.tensors.findIndex(({ begin }) => begin % 64 !== 0);
@@ -112,7 +111,7 @@ describe.each([
     const checkpoint = await open();
     const cacheDirectory = freshFolder();
     const progress: number[] = [];
-    const first = await ensureFloat32(checkpoint, {
+    const first = await prepareWeights(checkpoint, 'fp32', {
       cacheDirectory,
       onProgress: (share) => progress.push(share),
     });
@@ -124,7 +123,7 @@ describe.each([
     const inode = statSync(file).ino;
     const again: number[] = [];
     expect(
-      await ensureFloat32(checkpoint, { cacheDirectory, onProgress: (share) => again.push(share) }),
+      await prepareWeights(checkpoint, 'fp32', { cacheDirectory, onProgress: (share) => again.push(share) }),
     ).toEqual(first);
     expect(again).toEqual([]);
     expect(statSync(file).ino).toBe(inode);
@@ -141,16 +140,21 @@ describe('a large tensor', () => {
     const header = { large: { dtype: 'F16', shape: [count], data_offsets: [0, count * 2] } };
     writeFileSync(file, safetensorsBytes(header, new Uint8Array(bits.buffer)));
     const { dataOffset } = await readSafetensorsHeader(file);
+    const small = await half();
     const checkpoint: Checkpoint = {
-      ...(await half()),
+      ...small,
       tensors: new Map([
+        ...small.tensors,
         [
           'large',
           { name: 'large', dtype: 'F16', shape: [count], file, offset: dataOffset, byteLength: count * 2 },
         ],
       ]),
     };
-    const converted = numbers(await ensureFloat32(checkpoint, { cacheDirectory: freshFolder() }), 'large');
+    const converted = numbers(
+      await prepareWeights(checkpoint, 'fp32', { cacheDirectory: freshFolder() }),
+      'large',
+    );
     expect(converted.length).toBe(count);
     let wrong = 0;
     for (let i = 0; i < count; i++) if (converted[i] !== widen(bits[i], 5)) wrong++;
@@ -159,50 +163,57 @@ describe('a large tensor', () => {
 });
 
 describe('a sidecar that is not what it should be is made again', () => {
-  async function afterDamage(damage: (folder: string) => void): Promise<void> {
+  async function afterDamage(damage: (folder: string, files: string[]) => void): Promise<void> {
     const checkpoint = await half();
     const cacheDirectory = freshFolder();
     const folder = path.join(cacheDirectory, checkpoint.hash);
-    const options = { cacheDirectory, maxShardBytes: 200_000 };
-    const good = await ensureFloat32(checkpoint, options);
+    const options = { cacheDirectory, maxFileBytes: 200_000 };
+    const good = await prepareWeights(checkpoint, 'fp32', options);
     const expected = new Map([...good.keys()].map((name) => [name, numbers(good, name)]));
     const files = listing(folder);
-    damage(folder);
-    const mended = await ensureFloat32(checkpoint, options);
+    damage(folder, files);
+    const mended = await prepareWeights(checkpoint, 'fp32', options);
     for (const [name, data] of expected) expectSame(numbers(mended, name), data);
     expect(listing(folder)).toEqual(files);
   }
 
   it.each([1, 7, 8, 100, 2000])('after truncation to %i bytes', (bytes) =>
-    afterDamage((folder) => truncateSync(path.join(folder, 'weights-f32-00002.safetensors'), bytes)),
+    afterDamage((folder, files) => truncateSync(path.join(folder, files[1]), bytes)),
   );
 
   it('after losing its last byte', () =>
-    afterDamage((folder) => {
-      const file = path.join(folder, 'weights-f32-00001.safetensors');
+    afterDamage((folder, files) => {
+      const file = path.join(folder, files[0]);
       truncateSync(file, statSync(file).size - 1);
     }));
 
-  it('without its manifest, as a run that was killed while renaming leaves it', () =>
-    afterDamage((folder) => rmSync(path.join(folder, 'manifest.json'))));
+  it('without one of its files, as a run that was killed leaves it', () =>
+    afterDamage((folder, files) => rmSync(path.join(folder, files[1]))));
 
-  it('with a broken manifest', () =>
-    afterDamage((folder) => writeFileSync(path.join(folder, 'manifest.json'), '{"version":')));
+  it('with one wrong bit, when the run that is continued finds it', () =>
+    afterDamage((folder, files) => {
+      const file = path.join(folder, files[0]);
+      const bytes = readFileSync(file);
+      bytes[bytes.length - 5] ^= 1;
+      writeFileSync(file, bytes);
+      rmSync(path.join(folder, files[1]));
+    }));
 
-  it('with files of an earlier version that had more', () =>
-    afterDamage((folder) => {
-      writeFileSync(path.join(folder, 'weights-f32-09999.safetensors'), 'old');
+  it('beside files of an earlier version of Fovea, which go', () =>
+    afterDamage((folder, files) => {
+      writeFileSync(path.join(folder, 'weights-f32-00001.safetensors'), 'old');
       writeFileSync(path.join(folder, 'manifest.json'), '{}');
+      rmSync(path.join(folder, files[0]));
     }));
 
   it('when the weights were changed since', async () => {
     const folder = copyCheckpoint('siglip-qwen2-float16', path.join(scratch, 'changing'));
     const cacheDirectory = freshFolder();
     const checkpoint = await openCheckpoint(folder);
-    const before = await ensureFloat32(checkpoint, { cacheDirectory });
+    const before = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
     const inode = statSync([...before.values()][0].file).ino;
     utimesSync(path.join(folder, 'model.safetensors'), 1000, 1000);
-    const after = await ensureFloat32(checkpoint, { cacheDirectory });
+    const after = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
     expect(statSync([...after.values()][0].file).ino).not.toBe(inode);
   });
 });
@@ -221,7 +232,7 @@ describe('leftovers', () => {
         return nodeFileSystem.rename(from, to);
       },
     };
-    await ensureFloat32(checkpoint, { cacheDirectory, fileSystem });
+    await prepareWeights(checkpoint, 'fp32', { cacheDirectory, fileSystem });
     expect(own).toContain(`-${process.pid}-`);
     // Process numbers end at 2^22 on Linux, and no system reaches this one.
     const dead = own.replace(`-${process.pid}-`, '-2147483646-');
@@ -230,15 +241,16 @@ describe('leftovers', () => {
     const foreignOld = foreign.replace(/[0-9a-f]{8}$/, '11111111');
     for (const name of [dead, alive, foreign, foreignOld]) {
       mkdirSync(path.join(folder, name));
-      writeFileSync(path.join(folder, name, 'weights-f32-00001.safetensors'), 'partial');
+      writeFileSync(path.join(folder, name, 'weights-00.safetensors'), 'partial');
     }
     for (const old of [
-      path.join(folder, foreignOld, 'weights-f32-00001.safetensors'),
+      path.join(folder, foreignOld, 'weights-00.safetensors'),
       path.join(folder, foreignOld),
     ])
       utimesSync(old, 1000, 1000);
-    await nodeFileSystem.rm(path.join(folder, 'manifest.json'));
-    await ensureFloat32(checkpoint, { cacheDirectory });
+    for (const name of readdirSync(folder).filter((file) => file.endsWith('.safetensors')))
+      rmSync(path.join(folder, name));
+    await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
     expect(listing(folder).filter((name) => /^\.partial-[^/\\]*$/.test(name))).toEqual(
       [alive, foreign].sort(),
     );
@@ -276,7 +288,7 @@ describe('a full disk', () => {
     async (capacity) => {
       const checkpoint = await half();
       const cacheDirectory = freshFolder();
-      const work = ensureFloat32(checkpoint, { cacheDirectory, fileSystem: smallDisk(capacity) });
+      const work = prepareWeights(checkpoint, 'fp32', { cacheDirectory, fileSystem: smallDisk(capacity) });
       const error = await modelError(work);
       expect(error.code).toBe('model.disk-full');
       const needed = Number(/(\d+) bytes are needed/.exec(error.message)?.[1]);
@@ -295,7 +307,7 @@ describe('a full disk', () => {
       statfs: async () => ({ bavail: 10, bsize: 4096 }),
       open: () => expect.fail('something was written'),
     } as unknown as SidecarFileSystem;
-    expect((await modelError(ensureFloat32(checkpoint, { cacheDirectory, fileSystem }))).code).toBe(
+    expect((await modelError(prepareWeights(checkpoint, 'fp32', { cacheDirectory, fileSystem }))).code).toBe(
       'model.disk-full',
     );
     expect(listing(cacheDirectory)).toEqual([]);
@@ -304,11 +316,11 @@ describe('a full disk', () => {
   it('leaves an older sidecar usable for the next run', async () => {
     const checkpoint = await half();
     const cacheDirectory = freshFolder();
-    const good = await ensureFloat32(checkpoint, { cacheDirectory });
+    const good = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
     const file = [...good.values()][0].file;
     truncateSync(file, 100);
-    await modelError(ensureFloat32(checkpoint, { cacheDirectory, fileSystem: smallDisk(1000) }));
-    const mended = await ensureFloat32(checkpoint, { cacheDirectory });
+    await modelError(prepareWeights(checkpoint, 'fp32', { cacheDirectory, fileSystem: smallDisk(1000) }));
+    const mended = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
     expect(numbers(mended, 'model.language_model.norm.weight').length).toBeGreaterThan(0);
   });
 });
@@ -317,7 +329,7 @@ describe('a cache folder that cannot be written', () => {
   it('is reported', async () => {
     const blocked = path.join(scratch, 'blocked');
     writeFileSync(blocked, 'a file, not a folder');
-    const error = await modelError(ensureFloat32(await half(), { cacheDirectory: blocked }));
+    const error = await modelError(prepareWeights(await half(), 'fp32', { cacheDirectory: blocked }));
     expect(error.code).toBe('model.cache-unwritable');
     expect(error.message).toContain(blocked);
   });
@@ -335,11 +347,15 @@ describe('cancelling', () => {
       const onProgress = (): void => {
         if (++seen === pieces) controller.abort();
       };
-      const work = ensureFloat32(checkpoint, { cacheDirectory, signal: controller.signal, onProgress });
+      const work = prepareWeights(checkpoint, 'fp32', {
+        cacheDirectory,
+        signal: controller.signal,
+        onProgress,
+      });
       await expect(work).rejects.toThrow(CancelledError);
       expect(listing(cacheDirectory)).toEqual([]);
-      await ensureFloat32(checkpoint, { cacheDirectory });
-      expect(listing(path.join(cacheDirectory, checkpoint.hash))).toContain('manifest.json');
+      await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
+      expect(listing(path.join(cacheDirectory, checkpoint.hash))).not.toEqual([]);
     },
   );
 });
@@ -347,12 +363,12 @@ describe('cancelling', () => {
 describe('several runs at the same time', () => {
   it('all get the right weights, and leave one sidecar', async () => {
     const checkpoint = await brain();
-    const alone = await ensureFloat32(checkpoint, { cacheDirectory: freshFolder() });
+    const alone = await prepareWeights(checkpoint, 'fp32', { cacheDirectory: freshFolder() });
     const cacheDirectory = freshFolder();
     const controller = new AbortController();
     const runs = await Promise.allSettled(
       Array.from({ length: 6 }, (_, i) =>
-        ensureFloat32(checkpoint, {
+        prepareWeights(checkpoint, 'fp32', {
           cacheDirectory,
           // One of them is cancelled in the middle; it must not harm the others.
           signal: i === 3 ? controller.signal : undefined,
@@ -367,9 +383,9 @@ describe('several runs at the same time', () => {
       if (run.status === 'fulfilled')
         for (const name of alone.keys()) expectSame(numbers(run.value, name), numbers(alone, name));
     const [folder] = readdirSync(cacheDirectory);
-    expect(listing(path.join(cacheDirectory, folder))).toEqual([
-      'manifest.json',
-      'weights-f32-00001.safetensors',
-    ]);
+    const files = new Set(Array.from(alone.values(), ({ file }) => path.basename(file)));
+    expect(new Set(listing(path.join(cacheDirectory, folder)))).toEqual(
+      new Set([...files].filter((file) => file.startsWith('weights-'))),
+    );
   });
 });

@@ -1,27 +1,26 @@
 import { createHash, randomBytes } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
-import { hostname } from 'node:os';
-import { basename, dirname, join } from 'node:path';
+import { availableParallelism, hostname } from 'node:os';
+import { dirname, join } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
-import type { Checkpoint, TensorMap, TensorSource } from './checkpoint';
-import { widenBfloat16, widenFloat16 } from './halfPrecision';
+import type { Checkpoint, TensorMap } from './checkpoint';
+import { type Precision, PRECISIONS } from './precision';
 import { readSafetensorsHeader } from './safetensors';
+import type { SidecarFileSystem } from './sidecarFile';
+import { NO_CHECKSUM, planSidecar, type SidecarFile, type SourceStamps, withSidecar } from './sidecarPlan';
+import { type FileMaker, inThisThread, startMakers } from './sidecarWorkers';
 
 /**
- * The CPU has no half-precision kernels: a half-precision checkpoint is converted once to float32 files, the "sidecar",
- * which is then memory-mapped like any checkpoint.
+ * What the engine needs in another form than the checkpoint has it (sidecarPlan.ts) is converted once, into files that are
+ * memory-mapped like the checkpoint's own:
  *
  *   <cacheDirectory>/<checkpoint.hash>/
- *     weights-f32-00001.safetensors ...   complete files only: written elsewhere, synced, renamed
- *     manifest.json                       written last; without it, or when it does not fit, the files are made again
- *     .partial-<host>-<pid>-<random>/     files that a run is writing
+ *     weights-<hash>.safetensors ...      complete files only: written elsewhere, synced, renamed
+ *     .partial-<host>-<pid>-<random>/     the files that a run is writing
+ *
+ * A file's name is a hash of all that its content depends on, so the files that are there say what is done already: a run
+ * that was killed is continued by the next one. The folder may be deleted at any time.
  */
-
-/** The file system calls that the sidecar makes; tests put faults in. */
-export type SidecarFileSystem = Pick<
-  typeof nodeFileSystem,
-  'mkdir' | 'open' | 'readdir' | 'readFile' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs'
->;
 
 export interface SidecarOptions {
   /** The user's cache folder for converted weights; made when absent. */
@@ -29,269 +28,204 @@ export interface SidecarOptions {
   readonly signal?: AbortSignal;
   /** Called with the converted share, 0..1, while a conversion runs. */
   readonly onProgress?: (fraction: number) => void;
+  /** In place of the real one; the conversion then runs in this thread. */
   readonly fileSystem?: SidecarFileSystem;
-  /** Bound on the size of one file in bytes; a tensor is never split. */
-  readonly maxShardBytes?: number;
+  /** Bound on the size of one file in bytes; a conversion is never split. */
+  readonly maxFileBytes?: number;
+  /** Threads at most. @default the processor's cores */
+  readonly cores?: number;
+  /** The bundled program of a conversion thread. */
+  readonly workerProgram?: string;
 }
 
-/** Files of this size are quick to rename, and stay below what any file system refuses. */
-const MAX_SHARD_BYTES = 2_000_000_000;
-/** Read buffer; the float32 buffer is twice as large. More is not faster. */
-const CHUNK_BYTES = 4 * 1024 * 1024;
-/** Where the data of a file begins is a multiple of this: a cache line, and the widest vector load. */
-const ALIGNMENT = 64;
 /** A partial folder of another machine (a shared home) that nobody has written to for this long is left over. */
 const ABANDONED_MS = 24 * 3600 * 1000;
+const OWN_FILE = /^(weights-[0-9a-f]{24}\.safetensors|weights-f32-\d{5}\.safetensors|manifest\.json)$/;
 
 /**
- * The tensors of a checkpoint with every float16 and bfloat16 tensor replaced by its float32 copy in the cache; the
- * checkpoint's own tensors where all are float32 already.
+ * The tensors of a checkpoint as the engine reads them in this precision; the checkpoint's own where nothing has to be
+ * converted.
  *
- * Memory use is constant. Any number of processes may call this for the same checkpoint at the same time. A run that
- * fails or is cancelled leaves nothing behind; what a killed run left is removed by the next one.
+ * Memory use is constant, and so is the result for any number of processes that call this at the same time. Whatever a run
+ * has finished when it fails, is cancelled or is killed, the next one keeps.
  *
- * @throws ModelError `model.disk-full` or `model.cache-unwritable`, CancelledError
+ * @throws ModelError `model.disk-full`, `model.cache-unwritable`, `model.weights-not-finite`; CancelledError
  */
-export async function ensureFloat32(checkpoint: Checkpoint, options: SidecarOptions): Promise<TensorMap> {
+export async function prepareWeights(
+  checkpoint: Checkpoint,
+  precision: Precision,
+  options: SidecarOptions,
+): Promise<TensorMap> {
   throwIfCancelled(options.signal);
-  const halves = [...checkpoint.tensors.values()].filter(({ dtype }) => dtype !== 'F32');
-  if (halves.length === 0) return checkpoint.tensors;
   const files = options.fileSystem ?? nodeFileSystem;
-  const folder = join(options.cacheDirectory, checkpoint.hash);
-  const plan = planShards(halves, options.maxShardBytes ?? MAX_SHARD_BYTES);
-  const manifest = await describe(plan, halves, files);
+  const stamps = await sourceStamps(checkpoint, files);
+  const plan = planSidecar(checkpoint, precision, stamps, options.maxFileBytes);
+  if (plan.length === 0) return checkpoint.tensors;
+  const folder = sidecarFolder(checkpoint, options.cacheDirectory);
 
-  if (!(await isComplete(folder, manifest, files))) {
+  let missing = await without(plan, (file) => isComplete(folder, file));
+  if (missing.length > 0) {
     try {
       await files.mkdir(folder, { recursive: true });
       await removeAbandoned(folder, files);
-      await convert(folder, plan, manifest, files, options);
+      // What an interrupted run left is read once, before it is built upon.
+      missing = await without(plan, (file) => isIntact(folder, file, files, options.signal));
+      for (const { name } of missing) await files.rm(join(folder, name), { force: true });
+      await convert(folder, plan, missing, files, options);
+      await removeOutdated(folder, checkpoint, stamps, files, options.maxFileBytes);
     } catch (error) {
       // Only an empty folder is removed: another run may be at work in it.
       await files.rmdir(folder).catch(() => undefined);
-      throw explain(error, plan, options.cacheDirectory);
+      throw explain(error, totalBytes(missing), options.cacheDirectory);
     }
   }
-  return withSidecar(checkpoint.tensors, folder, plan);
+  return withSidecar(checkpoint.tensors, plan, (name) => join(folder, name));
 }
 
-// ---------------------------------------------------------------------------------------------- the plan
-
-interface Shard {
-  readonly file: string;
-  /** 8 bytes length and the JSON, padded to the alignment. */
-  readonly header: Uint8Array;
-  readonly tensors: readonly TensorSource[];
-  /** Of the whole file. */
-  readonly bytes: number;
+/** Where the converted weights of a checkpoint lie. */
+export function sidecarFolder(checkpoint: Checkpoint, cacheDirectory: string): string {
+  return join(cacheDirectory, checkpoint.hash);
 }
 
-/** What the sidecar will look like; the same for the same checkpoint. */
-function planShards(halves: readonly TensorSource[], maxShardBytes: number): Shard[] {
-  const groups: TensorSource[][] = [];
-  let room = 0;
-  for (const tensor of halves) {
-    const bytes = tensor.byteLength * 2;
-    if (groups.length === 0 || bytes > room) {
-      groups.push([]);
-      room = maxShardBytes;
-    }
-    groups.at(-1)!.push(tensor);
-    room -= bytes;
+/** Bytes of the files that a precision needs, and those of them that are not there yet. */
+export async function sidecarBytes(
+  checkpoint: Checkpoint,
+  precision: Precision,
+  cacheDirectory: string,
+): Promise<{ total: number; missing: number }> {
+  const plan = planSidecar(checkpoint, precision, await sourceStamps(checkpoint, nodeFileSystem));
+  const folder = sidecarFolder(checkpoint, cacheDirectory);
+  const missing = await without(plan, (file) => isComplete(folder, file));
+  return { total: totalBytes(plan), missing: totalBytes(missing) };
+}
+
+async function sourceStamps(
+  { tensors }: Checkpoint,
+  files: Pick<SidecarFileSystem, 'stat'>,
+): Promise<SourceStamps> {
+  const stamps = new Map<string, string>();
+  for (const file of new Set(Array.from(tensors.values(), (tensor) => tensor.file))) {
+    const { size, mtimeMs } = await files.stat(file);
+    stamps.set(file, `${size} ${mtimeMs}`);
   }
-  return groups.map((group, index) => {
-    // The format allows no gaps: tensors of odd sizes go last, so that all before them are aligned.
-    const odd = (tensor: TensorSource): number => ((tensor.byteLength * 2) % ALIGNMENT === 0 ? 0 : 1);
-    const tensors = group.toSorted((a, b) => odd(a) - odd(b));
-    const header = makeHeader(tensors);
-    const bytes = tensors.reduce((sum, { byteLength }) => sum + byteLength * 2, header.length);
-    return { file: `weights-f32-${String(index + 1).padStart(5, '0')}.safetensors`, header, tensors, bytes };
-  });
-}
-
-function makeHeader(tensors: readonly TensorSource[]): Uint8Array {
-  const entries: [string, object][] = [['__metadata__', { format: 'pt' }]];
-  let position = 0;
-  for (const { name, shape, byteLength } of tensors) {
-    const end = position + byteLength * 2;
-    entries.push([name, { dtype: 'F32', shape, data_offsets: [position, end] }]);
-    position = end;
-  }
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
-  const total = Math.ceil((8 + json.length) / ALIGNMENT) * ALIGNMENT;
-  const header = Buffer.alloc(total, ' ');
-  header.writeBigUInt64LE(BigInt(total - 8), 0);
-  json.copy(header, 8);
-  return header;
-}
-
-function withSidecar(tensors: TensorMap, folder: string, plan: readonly Shard[]): TensorMap {
-  const converted = new Map(tensors);
-  for (const shard of plan) {
-    let offset = shard.header.length;
-    for (const { name, shape, byteLength } of shard.tensors) {
-      const file = join(folder, shard.file);
-      converted.set(name, { name, dtype: 'F32', shape, file, offset, byteLength: byteLength * 2 });
-      offset += byteLength * 2;
-    }
-  }
-  return converted;
+  return stamps;
 }
 
 // ---------------------------------------------------------------------------------------------- validity
 
-/** Names everything that the files depend on. Compared as text. */
-interface Manifest {
-  version: 1;
-  sources: { file: string; bytes: number; modifiedMs: number }[];
-  files: { file: string; bytes: number; headerSha256: string }[];
+async function without(
+  plan: readonly SidecarFile[],
+  isDone: (file: SidecarFile) => Promise<boolean>,
+): Promise<SidecarFile[]> {
+  const missing: SidecarFile[] = [];
+  for (const file of plan) if (!(await isDone(file))) missing.push(file);
+  return missing;
 }
 
-async function describe(
-  plan: readonly Shard[],
-  halves: readonly TensorSource[],
-  files: SidecarFileSystem,
-): Promise<Manifest> {
-  const sources: Manifest['sources'] = [];
-  for (const file of new Set(halves.map((tensor) => tensor.file))) {
-    const { size, mtimeMs } = await files.stat(file);
-    sources.push({ file: basename(file), bytes: size, modifiedMs: mtimeMs });
-  }
-  return {
-    version: 1,
-    sources,
-    files: plan.map(({ file, bytes, header }) => ({
-      file,
-      bytes,
-      headerSha256: createHash('sha256').update(header).digest('hex'),
-    })),
-  };
+/** Whether the file is there, with the header that the plan says, and long enough to be memory-mapped. */
+async function isComplete(folder: string, file: SidecarFile): Promise<boolean> {
+  return (await checksumOf(folder, file)) !== undefined;
 }
 
-const MANIFEST = 'manifest.json';
-
-/** Whether the folder holds exactly what the manifest says, in files that can be memory-mapped. */
-async function isComplete(folder: string, manifest: Manifest, files: SidecarFileSystem): Promise<boolean> {
+/** The checksum that a complete file says its data has. */
+async function checksumOf(folder: string, file: SidecarFile): Promise<string | undefined> {
   try {
-    if ((await files.readFile(join(folder, MANIFEST), 'utf8')) !== JSON.stringify(manifest)) return false;
-    for (const { file, bytes, headerSha256 } of manifest.files) {
-      // Checks the layout against the file's real size, so that a truncated file is never mapped.
-      const header = await readSafetensorsHeader(join(folder, file));
-      const length = new Uint8Array(8);
-      new DataView(length.buffer).setBigUint64(0, BigInt(header.headerBytes.length), true);
-      const found = createHash('sha256').update(length).update(header.headerBytes).digest('hex');
-      if (header.fileSize !== bytes || found !== headerSha256) return false;
-    }
-    return true;
+    // Checks the layout against the file's real size, so that a truncated file is never mapped.
+    const header = await readSafetensorsHeader(join(folder, file.name));
+    if (header.fileSize !== file.bytes) return undefined;
+    const { sha256 } = header.metadata;
+    const found = Buffer.from(header.headerBytes).toString('utf8').replace(sha256, NO_CHECKSUM);
+    return found === Buffer.from(file.header.subarray(8)).toString('utf8') ? sha256 : undefined;
   } catch {
-    // Absent, unreadable or damaged: all are mended by making the files again, which reports what is really wrong.
-    return false;
+    // Absent, unreadable or damaged: all are mended by making the file again, which reports what is really wrong.
+    return undefined;
   }
+}
+
+/** Whether the file is complete and its data has the checksum that was written with it. Reads the whole file. */
+async function isIntact(
+  folder: string,
+  file: SidecarFile,
+  files: Pick<SidecarFileSystem, 'open'>,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const expected = await checksumOf(folder, file);
+  if (expected === undefined) return false;
+  const hash = createHash('sha256');
+  const buffer = Buffer.alloc(4 * 1024 * 1024);
+  const handle = await files.open(join(folder, file.name), 'r');
+  try {
+    for (let position = file.header.length; position < file.bytes;) {
+      throwIfCancelled(signal);
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, position);
+      if (bytesRead === 0) return false;
+      hash.update(buffer.subarray(0, bytesRead));
+      position += bytesRead;
+    }
+  } finally {
+    await handle.close();
+  }
+  return hash.digest('hex') === expected;
 }
 
 // ---------------------------------------------------------------------------------------------- conversion
 
 async function convert(
   folder: string,
-  plan: readonly Shard[],
-  manifest: Manifest,
+  plan: readonly SidecarFile[],
+  missing: readonly SidecarFile[],
   files: SidecarFileSystem,
   options: SidecarOptions,
 ): Promise<void> {
-  const needed = totalBytes(plan);
-  await requireSpace(folder, needed, files);
+  await requireSpace(folder, totalBytes(missing), files);
   const partial = join(folder, `.partial-${thisHost()}-${process.pid}-${randomBytes(4).toString('hex')}`);
+  const makers = options.fileSystem
+    ? [inThisThread(files)]
+    : startMakers(missing, options.cores ?? availableParallelism(), options.workerProgram);
+  // The first failure stops the other makers.
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const all = totalBytes(plan);
+  let written = all - totalBytes(missing);
+  const onBytes = (bytes: number): void => {
+    written += bytes;
+    options.onProgress?.(Math.min(1, written / all));
+  };
+  const queue = [...missing];
+  const work = async (maker: FileMaker): Promise<void> => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
+      throwIfCancelled(signal);
+      const complete = file;
+      const finished = (): Promise<boolean> => isComplete(folder, complete);
+      // Another run may have been faster.
+      if (await finished()) {
+        onBytes(file.bytes);
+        continue;
+      }
+      const target = join(partial, file.name);
+      await maker.make(target, file, { signal, onBytes });
+      throwIfCancelled(signal);
+      await publish(target, join(folder, file.name), files, finished);
+    }
+  };
   // Recursive: a run that failed at this moment may have removed the folder, which was still empty.
   await files.mkdir(partial, { recursive: true });
   try {
-    let written = 0;
-    const report = (bytes: number): void => {
-      written += bytes;
-      options.onProgress?.(Math.min(1, written / needed));
-    };
-    for (const shard of plan)
-      await writeShard(join(partial, shard.file), shard, files, report, options.signal);
-    await writeDurably(join(partial, MANIFEST), JSON.stringify(manifest), files);
+    const outcomes = await Promise.allSettled(
+      makers.map((maker) =>
+        work(maker).catch((error: unknown) => {
+          stop.abort(error);
+          throw error;
+        }),
+      ),
+    );
     throwIfCancelled(options.signal);
-    const finished = (): Promise<boolean> => isComplete(folder, manifest, files);
-    if (await finished()) return; // Another run was faster.
-    // From here on there is no way back, and nothing left to do but renaming. The old manifest goes first and the new one
-    // comes last, so that a manifest never stands beside files that it does not describe.
-    await files.rm(join(folder, MANIFEST), { force: true });
-    for (const name of [...plan.map(({ file }) => file), MANIFEST])
-      await publish(join(partial, name), join(folder, name), files, finished);
-    await removeOutdated(folder, plan, files);
+    // The reason of the stop is the first failure; the others were only cancelled by it.
+    if (outcomes.some(({ status }) => status === 'rejected')) throw stop.signal.reason;
     await syncFolder(folder, files);
   } finally {
+    await Promise.all(makers.map((maker) => maker.dispose()));
     await files.rm(partial, { recursive: true, force: true });
-  }
-}
-
-async function writeShard(
-  file: string,
-  shard: Shard,
-  files: SidecarFileSystem,
-  report: (bytes: number) => void,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const target = await files.open(file, 'wx');
-  try {
-    await writeAll(target, shard.header);
-    const source = new Uint16Array(CHUNK_BYTES / 2);
-    const widened = new Uint32Array(CHUNK_BYTES / 2);
-    for (const tensor of shard.tensors) {
-      const widen = tensor.dtype === 'BF16' ? widenBfloat16 : widenFloat16;
-      const input = await files.open(tensor.file, 'r');
-      try {
-        for (let done = 0; done < tensor.byteLength;) {
-          throwIfCancelled(signal);
-          const bytes = Math.min(CHUNK_BYTES, tensor.byteLength - done);
-          await readAll(input, new Uint8Array(source.buffer, 0, bytes), tensor.offset + done, tensor.file);
-          widen(source.subarray(0, bytes / 2), widened);
-          await writeAll(target, new Uint8Array(widened.buffer, 0, bytes * 2));
-          done += bytes;
-          report(bytes * 2);
-        }
-      } finally {
-        await input.close();
-      }
-    }
-    await target.sync();
-  } finally {
-    await target.close();
-  }
-}
-
-type FileHandle = nodeFileSystem.FileHandle;
-
-async function readAll(handle: FileHandle, into: Uint8Array, position: number, file: string): Promise<void> {
-  for (let done = 0; done < into.length;) {
-    const { bytesRead } = await handle.read(into, done, into.length - done, position + done);
-    if (bytesRead === 0)
-      throw new ModelError({
-        code: 'model.safetensors-truncated',
-        message: `The weights file ${basename(file)} cannot be used.`,
-        why: 'It became shorter while it was converted.',
-        nextStep: 'Delete the file and download it again.',
-      });
-    done += bytesRead;
-  }
-}
-
-async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await handle.write(bytes, done, bytes.length - done);
-    done += bytesWritten;
-  }
-}
-
-async function writeDurably(file: string, text: string, files: SidecarFileSystem): Promise<void> {
-  const handle = await files.open(file, 'wx');
-  try {
-    await writeAll(handle, Buffer.from(text));
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 
@@ -340,16 +274,23 @@ async function removeAbandoned(folder: string, files: SidecarFileSystem): Promis
   }
 }
 
-/** Files of an earlier version of the checkpoint that had more of them. */
+/** Files of the checkpoint as it was before, or of an earlier version of Fovea. Those of the other precision stay. */
 async function removeOutdated(
   folder: string,
-  plan: readonly Shard[],
+  checkpoint: Checkpoint,
+  stamps: SourceStamps,
   files: SidecarFileSystem,
+  maxFileBytes: number | undefined,
 ): Promise<void> {
-  const current = new Set(plan.map(({ file }) => file));
+  const current = new Set(
+    PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps, maxFileBytes)).map(
+      ({ name }) => name,
+    ),
+  );
   for (const name of await files.readdir(folder))
-    if (/^weights-f32-\d{5}\.safetensors$/.test(name) && !current.has(name))
-      await files.rm(join(folder, name), { force: true });
+    if (OWN_FILE.test(name) && !current.has(name))
+      // Windows keeps what is mapped; the next conversion tries again.
+      await files.rm(join(folder, name), { force: true }).catch(() => undefined);
 }
 
 /** Whether a process of this machine is there. */
@@ -371,7 +312,7 @@ async function isOld(partial: string, files: SidecarFileSystem): Promise<boolean
 
 // ---------------------------------------------------------------------------------------------- errors
 
-function totalBytes(plan: readonly Shard[]): number {
+function totalBytes(plan: readonly SidecarFile[]): number {
   return plan.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
@@ -382,10 +323,9 @@ async function requireSpace(folder: string, needed: number, files: SidecarFileSy
     throw diskFull(needed, dirname(folder), `Only ${space.bavail * space.bsize} bytes are free.`);
 }
 
-function explain(error: unknown, plan: readonly Shard[], cacheDirectory: string): unknown {
+function explain(error: unknown, needed: number, cacheDirectory: string): unknown {
   const { code, message } = error as NodeJS.ErrnoException;
-  if (code === 'ENOSPC' || code === 'EDQUOT')
-    return diskFull(totalBytes(plan), cacheDirectory, message, error);
+  if (code === 'ENOSPC' || code === 'EDQUOT') return diskFull(needed, cacheDirectory, message, error);
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EIO')
     return new ModelError({
       code: 'model.cache-unwritable',
@@ -401,7 +341,7 @@ function diskFull(needed: number, cacheDirectory: string, why: string, cause?: u
   return new ModelError({
     code: 'model.disk-full',
     message: `The disk is too full for the converted weights: ${needed} bytes are needed in ${cacheDirectory}.`,
-    why: `The checkpoint is in half precision and has to be converted once. ${why}`,
+    why: `The checkpoint's weights have to be converted once. ${why}`,
     nextStep: 'Free disk space, or choose a cache folder on another disk.',
     cause,
   });

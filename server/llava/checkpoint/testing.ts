@@ -3,6 +3,7 @@ import path from 'node:path';
 import { expect } from 'vitest';
 import { ModelError } from '../errors';
 import { fixturePath } from '../testing/fixtures';
+import type { Bits, QuantizedRows } from './quantize';
 
 /** The bytes of a safetensors file with this header (an object, or the text itself) and this much data. */
 export function safetensorsBytes(header: object | string, data: Uint8Array | number): Buffer {
@@ -33,4 +34,30 @@ export async function modelError(work: Promise<unknown>): Promise<ModelError> {
   expect(message).not.toBe('');
   expect(nextStep).not.toBe('');
   return error as ModelError;
+}
+
+/** The weights [rows, columns] that codes mean: from the documentation of MatMulNBits, element by element. */
+export function dequantize(
+  rows: number,
+  columns: number,
+  bits: Bits,
+  quantized: QuantizedRows,
+): Float32Array {
+  const blocks = Math.ceil(columns / 32);
+  const nibble = (bytes: Uint8Array, index: number): number =>
+    index % 2 === 0 ? bytes[Math.floor(index / 2)] % 16 : Math.floor(bytes[Math.floor(index / 2)] / 16);
+  const result = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const block = Math.floor(column / 32);
+      const position = (row * blocks + block) * 32 + (column % 32);
+      const code = bits === 4 ? nibble(quantized.values, position) : quantized.values[position];
+      const rowOfZeros = quantized.zeroPoints.subarray(
+        row * Math.ceil(blocks / 2),
+        (row + 1) * Math.ceil(blocks / 2),
+      );
+      const zero = bits === 4 ? nibble(rowOfZeros, block) : 128;
+      result[row * columns + column] = (code - zero) * quantized.scales[row * blocks + block];
+    }
+  return result;
 }

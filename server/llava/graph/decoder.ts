@@ -1,10 +1,11 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import type { TextConfig } from '../checkpoint/config';
 import type { LayerScore } from '../reduction/reduction';
-import { activate, linear, rmsNorm, weight } from './layers';
+import { activate, find, linear, linears, rmsNorm } from './layers';
 import { GraphBuilder, type OnnxModel, type Value } from './onnx';
 
 const DECODER = 'model.language_model';
+const EMBEDDING = `${DECODER}.embed_tokens`;
 const TO_THE_END = Number.MAX_SAFE_INTEGER;
 
 /** Which part of the decoder a graph runs, and what it reports. */
@@ -41,7 +42,7 @@ export interface DecoderGraph {
 export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderGraph): OnnxModel {
   const graph = new GraphBuilder(`decoder ${part.from}-${part.to}`);
   let hidden = part.embed
-    ? graph.add('Gather', [embeddingTable(graph, tensors), graph.input('ids', 'int64', ['n'])])
+    ? embedTokens(graph, tensors)
     : graph.input('hidden', 'float32', ['n', text.hiddenSize]);
   const shared: SharedInputs = {
     cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
@@ -58,10 +59,8 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
   } else {
     const rows = part.head === 'last' ? lastRow(graph, hidden, 0) : hidden;
     const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
-    const head = text.tieWordEmbeddings
-      ? embeddingTable(graph, tensors)
-      : weight(graph, tensors, 'lm_head.weight');
-    const logits = graph.add('Gemm', [normed, head], { transB: 1 });
+    const head = tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING;
+    const logits = linear(graph, tensors, normed, head, false);
     graph.output('logits', logits, 'float32', ['rows', text.vocabSize]);
   }
   return graph.build();
@@ -70,8 +69,7 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
 /** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */
 export function emitEmbedding(text: TextConfig, tensors: TensorMap): OnnxModel {
   const graph = new GraphBuilder('embedding');
-  const rows = graph.add('Gather', [embeddingTable(graph, tensors), graph.input('ids', 'int64', ['n'])]);
-  graph.output('hidden', rows, 'float32', ['n', text.hiddenSize]);
+  graph.output('hidden', embedTokens(graph, tensors), 'float32', ['n', text.hiddenSize]);
   return graph.build();
 }
 
@@ -82,8 +80,11 @@ interface SharedInputs {
   mask: Value;
 }
 
-function embeddingTable(graph: GraphBuilder, tensors: TensorMap): Value {
-  return weight(graph, tensors, `${DECODER}.embed_tokens.weight`);
+/** Rows of the embedding table [n, dim]. Only these are widened where the table is in half precision. */
+function embedTokens(graph: GraphBuilder, tensors: TensorMap): Value {
+  const table = find(tensors, `${EMBEDDING}.weight`);
+  const rows = graph.add('Gather', [graph.weight(table), graph.input('ids', 'int64', ['n'])]);
+  return table.dtype === 'F32' ? rows : graph.cast(rows, 'float32');
 }
 
 /** Causal (and, for Mistral, windowed) mask among the new rows. Made from positions, so that gaps do not matter. */
@@ -116,13 +117,13 @@ function emitLayer(
   const attended = graph.add('Add', [input, projected]);
 
   const second = rmsNorm(graph, tensors, attended, `${prefix}.post_attention_layernorm`, text.rmsNormEps);
-  const gate = activate(
-    graph,
-    linear(graph, tensors, second, `${prefix}.mlp.gate_proj`, text.mlpBias),
-    text.hiddenAct,
-  );
-  const up = linear(graph, tensors, second, `${prefix}.mlp.up_proj`, text.mlpBias);
-  const gated = graph.add('Mul', [gate, up]);
+  const width = text.intermediateSize;
+  const branches = [
+    { name: 'gate_proj', width },
+    { name: 'up_proj', width },
+  ];
+  const [gate, up] = linears(graph, tensors, second, `${prefix}.mlp`, 'gate_up_proj', branches, text.mlpBias);
+  const gated = graph.add('Mul', [activate(graph, gate, text.hiddenAct), up]);
   return graph.add('Add', [attended, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
 }
 
@@ -139,10 +140,20 @@ function emitAttention(
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   const groups = heads / kvHeads;
   const prefix = `${DECODER}.layers.${layer}.self_attn`;
-  const project = (name: string): Value =>
-    linear(graph, tensors, normed, `${prefix}.${name}_proj`, text.qkvBias);
-  const rawQuery = project('q');
-  const rawKey = project('k');
+  const projections = [
+    { name: 'q_proj', width: heads * headDim },
+    { name: 'k_proj', width: kvHeads * headDim },
+    { name: 'v_proj', width: kvHeads * headDim },
+  ];
+  const [rawQuery, rawKey, rawValue] = linears(
+    graph,
+    tensors,
+    normed,
+    prefix,
+    'qkv_proj',
+    projections,
+    text.qkvBias,
+  );
   const query = splitQueryHeads(
     graph,
     rotate(graph, rawQuery, shared, heads * headDim),
@@ -151,7 +162,7 @@ function emitAttention(
     headDim,
   );
   const key = splitKeyHeads(graph, rotate(graph, rawKey, shared, kvHeads * headDim), kvHeads, headDim);
-  const value = splitKeyHeads(graph, project('v'), kvHeads, headDim);
+  const value = splitKeyHeads(graph, rawValue, kvHeads, headDim);
   graph.output(`key.${layer}`, key, 'float32', [kvHeads, 'n', headDim]);
   graph.output(`value.${layer}`, value, 'float32', [kvHeads, 'n', headDim]);
 

@@ -1,10 +1,16 @@
-import type { TensorMap } from '../checkpoint/checkpoint';
+import type { Quantization, TensorMap, TensorSource } from '../checkpoint/checkpoint';
 import type { Activation } from '../checkpoint/config';
+import { BLOCK_SIZE } from '../checkpoint/quantize';
 import { ModelError } from '../errors';
 import type { GraphBuilder, Value } from './onnx';
 
 /** Looks a tensor up by its canonical name; the checkpoint was verified when it was opened. */
 export function weight(graph: GraphBuilder, tensors: TensorMap, name: string): Value {
+  return graph.weight(find(tensors, name));
+}
+
+/** @throws ModelError `model.missing-tensor` */
+export function find(tensors: TensorMap, name: string): TensorSource {
   const source = tensors.get(name);
   if (!source) {
     throw new ModelError({
@@ -13,10 +19,13 @@ export function weight(graph: GraphBuilder, tensors: TensorMap, name: string): V
       nextStep: 'Download the checkpoint again, or choose another one.',
     });
   }
-  return graph.weight(source);
+  return source;
 }
 
-/** y = x W^T (+ b). HF stores W as [out, in], which is what Gemm(transB) reads without a transposed copy. x: [rows, in]. */
+/**
+ * y = x W^T (+ b). HF stores W as [out, in], which is what Gemm(transB) and MatMulNBits read without a transposed copy.
+ * x: [rows, in].
+ */
 export function linear(
   graph: GraphBuilder,
   tensors: TensorMap,
@@ -24,9 +33,60 @@ export function linear(
   prefix: string,
   bias: boolean,
 ): Value {
-  const inputs = [input, weight(graph, tensors, `${prefix}.weight`)];
-  if (bias) inputs.push(weight(graph, tensors, `${prefix}.bias`));
-  return graph.add('Gemm', inputs, { transB: 1 });
+  const source = find(tensors, `${prefix}.weight`);
+  const added = bias ? [weight(graph, tensors, `${prefix}.bias`)] : [];
+  return source.quantization
+    ? quantizedProduct(graph, input, source, source.quantization, added)
+    : graph.add('Gemm', [input, graph.weight(source), ...added], { transB: 1 });
+}
+
+/** One of several linear layers that read the same input. */
+export interface Part {
+  readonly name: string;
+  /** Of its output. */
+  readonly width: number;
+}
+
+/** Linear layers `prefix.<part>` over the same input [rows, in]: one product where their weights are merged as `prefix.merged`. */
+export function linears(
+  graph: GraphBuilder,
+  tensors: TensorMap,
+  input: Value,
+  prefix: string,
+  merged: string,
+  parts: readonly Part[],
+  bias: boolean,
+): Value[] {
+  if (!tensors.has(`${prefix}.${merged}.weight`))
+    return parts.map(({ name }) => linear(graph, tensors, input, `${prefix}.${name}`, bias));
+  const all = linear(graph, tensors, input, `${prefix}.${merged}`, bias);
+  const widths = graph.integers(parts.map(({ width }) => width));
+  return graph.addMany('Split', [all, widths], parts.length, { axis: -1 });
+}
+
+/**
+ * onnxruntime computes with the activations quantised to 8 bits, block by block ("accuracy level 4"): for one row it is
+ * twice to five times as fast as with float32 activations, and the error is a tenth of that of the weights.
+ */
+const INT8_ACTIVATIONS = 4;
+
+function quantizedProduct(
+  graph: GraphBuilder,
+  input: Value,
+  source: TensorSource,
+  { bits, columns, scales, zeroPoints }: Quantization,
+  bias: readonly Value[],
+): Value {
+  const inputs = [input, graph.weight(source), graph.weight(scales)];
+  if (zeroPoints || bias.length > 0) inputs.push(zeroPoints ? graph.weight(zeroPoints) : '');
+  if (bias.length > 0) inputs.push('', ...bias);
+  return graph.add('MatMulNBits', inputs, {
+    K: columns,
+    N: source.shape[0],
+    bits,
+    block_size: BLOCK_SIZE,
+    accuracy_level: INT8_ACTIVATIONS,
+  });
 }
 
 export function layerNorm(

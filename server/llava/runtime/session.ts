@@ -19,7 +19,7 @@ export class Session {
   static async create(model: OnnxModel, device: Device): Promise<Session> {
     const configuration: Record<string, string> = {
       // Prepacking would copy every mapped weight into private memory (135 MB instead of 7 for a 134 MB matrix).
-      disable_prepacking: '1',
+      disable_prepacking: model.prepack ? '0' : '1',
     };
     if (model.weightsFolder !== undefined) {
       configuration.model_external_initializers_file_folder_path = model.weightsFolder;
