@@ -3,6 +3,7 @@ import type { TextConfig } from './checkpoint/config';
 import { InputError, throwIfCancelled } from './errors';
 import type { DecoderGraph } from './graph/decoder';
 import { PrefixCache, type Prefix } from './prefixCache';
+import type { TrainedHeads } from './reduction/heads';
 import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
 import type { GraphSessions } from './runtime/graphSessions';
 import {
@@ -52,6 +53,8 @@ export interface DecodingOptions {
   readonly sessions: GraphSessions;
   readonly reductions: readonly Reduction[];
   readonly shape: ModelShape;
+  /** Heads that were trained for the checkpoint. */
+  readonly heads?: TrainedHeads;
   readonly signal: AbortSignal | undefined;
   readonly stages: TraceStage[];
   readonly contextId: TokenId;
@@ -93,8 +96,8 @@ export class Decoding {
   private nextPosition = 0;
   private steps = 0;
   private prompt!: Prompt;
-  /** Running importance of every image token that entered (for atStep). */
-  private importance = new Float32Array(0);
+  /** How the prompt's last position looked at every image token that entered (for atStep). */
+  private importance: Float32Array = new Float32Array(0);
   /** Head rows of the last forward pass, for atStep. */
   private lastHeads: HeadRows | undefined;
   private looked: ({ prompt: Prompt } & Beginning) | undefined;
@@ -122,7 +125,6 @@ export class Decoding {
     const { text, signal } = this.options;
     this.prompt = prompt;
     this.nextPosition = prompt.labels.length;
-    this.importance = new Float32Array(prompt.imageTokens.length);
     const attention = new AttentionMean(prompt.imageTokens.length, this.byHead ? text.numAttentionHeads : 0);
 
     const { place, prefix } = head === 'last' ? this.beginning(prompt) : {};
@@ -298,11 +300,7 @@ export class Decoding {
   private finish(logits: Float32Array, attention: AttentionMean): DecoderOutput {
     const imageAttention = attention.image();
     this.lastHeads = this.byHead ? attention.heads() : undefined;
-    // Exponential refresh: what was important stays so for a few tokens, and new evidence counts at once.
-    const keep = this.steps === 0 ? 0 : 0.5;
-    this.importance.forEach((value, token) => {
-      this.importance[token] = keep * value + (1 - keep) * imageAttention[token];
-    });
+    if (this.steps === 0) this.importance = imageAttention;
     return { logits, imageAttention };
   }
 
@@ -349,6 +347,7 @@ export class Decoding {
         enteredDecoder: this.prompt.imageTokens.length,
         headAttention: this.lastHeads.image(tokens),
         typeMass: this.lastHeads.typeMass,
+        heads: this.options.heads,
         importance: Float32Array.from(tokens, (token) => this.importance[token]),
       });
       const milliseconds = performance.now() - before;

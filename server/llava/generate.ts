@@ -90,7 +90,7 @@ export async function generate(
   const time = new Stopwatch();
   throwIfCancelled(options.signal);
   const reductions = parseReduction(question.reduction ?? 'none');
-  requireHeads(reductions, undefined);
+  requireHeads(reductions, context.checkpoint.heads);
 
   // bytes -> decode -> fit -> pixels
   options.onProgress?.({ stage: 'image' });
@@ -162,6 +162,7 @@ export async function generateFromPixels(
       sessions,
       reductions,
       shape: modelShape(checkpoint, imageTokensPerImage),
+      heads: checkpoint.heads,
       signal,
       stages: trace.stages,
       contextId: trace.images[0]?.contextTokenId ?? 0,

@@ -1,19 +1,13 @@
 import type { ImageLayout, TokenId, TraceStage } from '../protocol';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { featureStates } from './checkpoint/config';
-import type {
-  Reduction,
-  SelectedToken,
-  Selection,
-  Matrix,
-  VisionInput,
-  EmbeddingsInput,
-} from './reduction/reduction';
+import type { Reduction, SelectedToken, Matrix, VisionInput, EmbeddingsInput } from './reduction/reduction';
 import { FeatureCache, type TowerOutput } from './featureCache';
 import type { VisionSignals } from './graph/visionTower';
 import type { GraphSessions } from './runtime/graphSessions';
 import { floats, floatTensor } from './runtime/session';
 import { throwIfCancelled } from './errors';
+import { combine } from './reduction/combine';
 import { recordStage } from './trace';
 import type { PreprocessedImage } from './vision/preprocess';
 
@@ -80,6 +74,7 @@ export async function encodeImage(
       similarity: await similarityFor(reduction, firstRows(tower.features, patches), context),
       pixels,
       questionEmbeddings: context.questionEmbeddings,
+      heads: checkpoint.heads,
       signal,
     };
     const before = performance.now();
@@ -108,7 +103,7 @@ export async function encodeImage(
   }
 
   let embeddings = await project(tower.features, tokens, context);
-  const projected = tokens.filter((token) => token.kind !== 'context').length;
+  const projected = tokens.filter(passesProjector).length;
   for (const reduction of reductions) {
     if (!reduction.atEmbeddings) continue;
     const input: EmbeddingsInput = {
@@ -201,17 +196,23 @@ async function runTower(
   return { features: firstRowLast(features), attention, keys: patchKeys };
 }
 
-/** Runs the projector over the selected features; context tokens are in its output space already and skip it. */
+/** The token in the decoder's embedding space, where its method made it itself. */
+function vectorOf(token: SelectedToken): Float32Array | undefined {
+  return token.kind === 'kept' ? undefined : token.vector;
+}
+
+function passesProjector(token: SelectedToken): boolean {
+  return vectorOf(token) === undefined;
+}
+
+/** Runs the projector over the selected features; tokens that come as vectors are in its output space already and skip it. */
 async function project(
   features: Matrix,
   tokens: readonly SelectedToken[],
   context: ImageEncodingContext,
 ): Promise<Matrix> {
   const textDim = context.checkpoint.config.text.hiddenSize;
-  const rows = combine(
-    features,
-    tokens.filter((token) => token.kind !== 'context'),
-  );
+  const rows = combine(features, tokens.filter(passesProjector));
   const embeddings = new Float32Array(tokens.length * textDim);
   let projected: Float32Array = new Float32Array(0);
   if (rows.rows > 0) {
@@ -225,32 +226,10 @@ async function project(
   }
   let next = 0;
   tokens.forEach((token, row) => {
-    const source =
-      token.kind === 'context' ? token.vector : projected.subarray(next * textDim, ++next * textDim);
+    const source = vectorOf(token) ?? projected.subarray(next * textDim, ++next * textDim);
     embeddings.set(source, row * textDim);
   });
   return matrix(embeddings, textDim);
-}
-
-/** Applies a selection to rows: kept rows are copied, merged ones summed with their weights. */
-export function combine(rows: Matrix, tokens: Selection['tokens']): Matrix {
-  const width = rows.columns;
-  const data = new Float32Array(tokens.length * width);
-  tokens.forEach((token, target) => {
-    const start = target * width;
-    if (token.kind === 'kept') {
-      data.set(rows.data.subarray(token.index * width, (token.index + 1) * width), start);
-    } else if (token.kind === 'merged') {
-      token.sources.forEach((source, position) => {
-        const weight = token.weights[position];
-        const from = source * width;
-        for (let i = 0; i < width; i++) data[start + i] += weight * rows.data[from + i];
-      });
-    } else {
-      data.set(token.vector, start);
-    }
-  });
-  return matrix(data, width);
 }
 
 function importanceOf(ids: readonly TokenId[], layout: ImageLayout, attention: Float32Array): Float32Array {

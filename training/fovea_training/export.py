@@ -21,6 +21,7 @@ from .run import load_modules
 from .tokenizer import BEGIN, END, IMAGE, PADDING, encode, save_tokenizer, vocabulary_size
 
 LONGEST_ANSWER = 128
+EXPORTED = ("tower", "projector", "decoder")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
@@ -96,7 +97,7 @@ def modules_of(folder: pathlib.Path) -> dict[str, torch.nn.Module]:
 
 def export(state: pathlib.Path, folder: pathlib.Path, half: bool = True) -> None:
     size = torch.load(state, map_location="cpu", weights_only=False)["extra"]["size"]
-    modules = assemble(size)
+    modules = {name: module for name, module in assemble(size).items() if name in EXPORTED}
     load_modules(state, modules)
     config = configuration(size)
     config.architectures = ["LlavaForConditionalGeneration"]

@@ -6,6 +6,7 @@ The projector's output is pulled towards the true code of each patch; the pull d
 import argparse
 import pathlib
 import random
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,20 @@ def fit_projector(modules: dict[str, torch.nn.Module], run: Run, rounds: int = 2
     return error
 
 
+def align(run: Run, modules: dict[str, torch.nn.Module], batch: Batch, further_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], screen_weight: float = 1.0) -> None:
+    """One step of everything together through real pixels. `further_loss` takes the tower's and the projector's output."""
+    with run.precision():
+        hidden = modules["tower"](batch.pixels)
+        seeing, seen = label_loss(modules["heads"], hidden, batch.labels, screen_weight)
+        projected = modules["projector"](hidden[:, 1:])
+        kept = choose_patches(batch, *patches_for(random.Random(run.step)))
+        answered = answer(modules["decoder"], modules["probes"], batch, projected, kept)
+        further = further_loss(hidden, projected)
+    loss = answered.language + 0.4 * answered.pointers + 0.1 * answered.probes + 0.35 * seeing + further
+    figures = {name: seen[name] for name in ("characters", "index", "role", "colour", "theme")}
+    run.update(loss, len(batch.pixels), language=float(answered.language.detach()), **answered.figures, **figures, further=float(further.detach()))
+
+
 @torch.no_grad()
 def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES) -> dict[str, float]:
     """Share of whole answers that are right, on held-out words, through the tower."""
@@ -107,19 +122,14 @@ def train(
     stream = batches(Plan(images, text_length), seed=200_000 + run.step + 50_000 * run.rank, workers=workers)
     while run.progress < 1:
         batch: Batch = next(stream).to(run.device)
-        pull = max(0.1, 1 - 1.5 * run.progress)
-        with run.precision():
-            hidden = modules["tower"](batch.pixels)
-            seeing, seen = label_loss(modules["heads"], hidden, batch.labels)
-            projected = modules["projector"](hidden[:, 1:])
+        strength = max(0.1, 1 - 1.5 * run.progress)
+
+        def pull(_: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
             with torch.no_grad():
                 codes = modules["code"](batch.labels, reference)
-            distance = code_distance(projected, codes, batch.labels["characters"][..., 0] > 0)
-            kept = choose_patches(batch, *patches_for(random.Random(run.step)))
-            answered = answer(modules["decoder"], modules["probes"], batch, projected, kept)
-        loss = answered.language + 0.4 * answered.pointers + 0.1 * answered.probes + 0.35 * seeing + pull * distance
-        figures = {"characters": seen["characters"], "index": seen["index"], "distance": float(distance.detach())}
-        run.update(loss, images, language=float(answered.language.detach()), **answered.figures, **figures)
+            return strength * code_distance(projected, codes, batch.labels["characters"][..., 0] > 0)
+
+        align(run, modules, batch, pull)
         if run.step % evaluate_every == 0 and not run.rank:
             run.log(held_out=evaluate(modules, run))
     run.save()

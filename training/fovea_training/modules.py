@@ -154,6 +154,7 @@ HEAD_CLASSES = {
     "characters": SLOTS * CHARACTER_CLASSES,
     "role": len(ROLES),
     "colour": len(COLOUR_NAMES) + 1,
+    "theme": 3,
     "instance": MOST_INSTANCES + 1,
     "line": MOST_LINES + 1,
     "index": LONGEST_RUN + 1,
@@ -179,6 +180,23 @@ class LabelHeads(nn.Module):
         logits = dict(zip(HEAD_CLASSES, parts))
         logits["characters"] = logits["characters"].unflatten(-1, (SLOTS, CHARACTER_CLASSES))
         return logits, self.screen(hidden[:, 0])
+
+
+SHOWN_CLASSES = {name: HEAD_CLASSES[name] for name in ("role", "colour", "theme")}
+
+
+class ShownHeads(nn.Module):
+    """What must still be told apart behind the projector, where the decoder looks: a projector that only pleases the copying of
+    text loses half of the colours that the tower knows. Used in training only."""
+
+    def __init__(self, size: Size):
+        super().__init__()
+        self.norm = RootMeanSquareNorm(size.width)
+        self.patch = nn.Linear(size.width, sum(SHOWN_CLASSES.values()))
+
+    def forward(self, projected: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Logits by label [B, 576, classes]."""
+        return dict(zip(SHOWN_CLASSES, self.patch(self.norm(projected)).split(list(SHOWN_CLASSES.values()), -1)))
 
 
 class Projector(nn.Module):

@@ -3,7 +3,7 @@
 import dataclasses
 import random
 
-from .canvas import FRAME, Run, place_of
+from .canvas import FRAME, ROLE_ID, Run, place_of
 from .screen import Screen
 from .tokenizer import END, encode
 from .words import BUTTONS, WordSource
@@ -238,13 +238,18 @@ class Questioner:
 
     def _whole(self) -> None:
         screen = self.screen
-        self._add("theme", ["Is the screen dark or light?", "Is it dark or light?", "Is this a dark or a light window?"], "dark" if screen.dark else "light", evidence=screen.reading_order[0].places[0])
+        self._add("theme", ["Is the screen dark or light?", "Is it dark or light?", "Is this a dark or a light window?"], "dark" if screen.dark else "light", evidence=self._background())
         self._add("screen_kind", ["What kind of screen is this?", "What is shown?", "What type of window is this?"], self._kind())
         if len(screen.reading_order) <= 8:
             everything = joined(screen.reading_order, " | ")
             if sum(len(part if isinstance(part, str) else part.text) for part in everything) <= 110:
                 self._add("read_all", ["Read all the text.", "Read everything.", "Transcribe the screen."], *everything)
         self._add("describe", ["Describe this screenshot.", "Describe the screen.", "What does the screenshot show?"], *self._description())
+
+    def _background(self) -> tuple[int, int] | None:
+        """A patch of bare window, which shows light or dark by itself; else that of the first text."""
+        bare = (self.screen.canvas.role == ROLE_ID["window"]).ravel().nonzero()[0]
+        return (int(bare[len(bare) // 2]), 0) if len(bare) else self.screen.reading_order[0].places[0]
 
     def _kind(self) -> str:
         return {"dialog": "a dialog", "form": "a form", "settings": "settings", "chart": "a bar chart", "terminal": "a terminal", "progress": "a progress bar"}[self.screen.kind]

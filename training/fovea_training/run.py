@@ -42,6 +42,10 @@ class Run:
             self._resume()
         self._began, self._saved = time.monotonic() - self.spent * 60, time.monotonic()
 
+    def begin(self) -> None:
+        """Starts the clock: what came before (fitting, measuring) is not part of the budget."""
+        self._began = time.monotonic() - self.spent * 60
+
     def _resume(self) -> None:
         state = torch.load(self.folder / "state.pt", map_location=self.device, weights_only=False)
         for name, module in self.modules.items():

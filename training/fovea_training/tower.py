@@ -7,21 +7,27 @@ import torch
 import torch.nn.functional as F
 
 from .batch import Batch, BatchSource, Plan, bag
+from .canvas import ROLES
 from .modules import LabelHeads, SIZES, Size, Tower
 from .run import Run, batches
 
-_WEIGHTS = {"role": 1.0, "colour": 0.5, "instance": 0.7, "line": 0.3, "index": 0.8, "previous": 0.5, "following": 0.5}
+_WEIGHTS = {"role": 1.0, "colour": 0.5, "theme": 0.3, "instance": 0.7, "line": 0.3, "index": 0.8, "previous": 0.5, "following": 0.5}
+_RARE_ROLES = {"text_bar": 3.0, "text_bar_tallest": 12.0, "text_bar_shortest": 12.0}
+"""Roles that one screen in six shows a few times, and that need a look at the whole chart: unweighted they were never learnt."""
+ROLE_WEIGHT = torch.tensor([_RARE_ROLES.get(role, 1.0) for role in ROLES])
 _TEXT_ONLY = ("index", "previous", "following", "line")
 
 
-def label_loss(heads: LabelHeads, hidden: torch.Tensor, labels: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
-    """The dense loss and the accuracy of every label (on patches that hold text, where the label is about text)."""
+def label_loss(heads: LabelHeads, hidden: torch.Tensor, labels: dict[str, torch.Tensor], screen_weight: float = 1.0) -> tuple[torch.Tensor, dict[str, float]]:
+    """The dense loss and the accuracy of every label (on patches that hold text, where the label is about text).
+
+    screen_weight: how much counts what CLS must tell; it is what teaches CLS to look at text (VisionZip ranks patches by that)."""
     logits, screen = heads(hidden)
     logits = {name: value.float() for name, value in logits.items()}
     text = labels["characters"][..., 0] > 0
     characters = logits["characters"][text]
     loss = 2 * F.cross_entropy(characters.flatten(0, 1), labels["characters"][text].flatten())
-    loss = loss + F.binary_cross_entropy_with_logits(screen.float(), bag(labels))
+    loss = loss + screen_weight * F.binary_cross_entropy_with_logits(screen.float(), bag(labels))
     real = labels["characters"][text] > 0
     figures = {"characters": _share(characters.argmax(-1) == labels["characters"][text], real)}
     for name, weight in _WEIGHTS.items():
@@ -31,7 +37,8 @@ def label_loss(heads: LabelHeads, hidden: torch.Tensor, labels: dict[str, torch.
             if not where.any():
                 continue
         predicted, truth = logits[name][where], labels[name][where]
-        loss = loss + weight * F.cross_entropy(predicted, truth)
+        classes = ROLE_WEIGHT.to(predicted.device) if name == "role" else None
+        loss = loss + weight * F.cross_entropy(predicted, truth, weight=classes)
         seen = text[where] if name == "instance" else torch.ones_like(truth, dtype=torch.bool)
         figures[name] = _share(predicted.argmax(-1) == truth, seen)
     return loss, figures

@@ -1,3 +1,4 @@
+import type { TrainedHeads } from '../reduction/heads';
 import type { LlavaConfig } from './config';
 
 /** A tensor as it lies on disk. `file` is a real path (symlinks resolved); bytes [offset, offset + byteLength). */
@@ -47,7 +48,7 @@ export interface PreprocessorConfig {
   readonly shortestEdge: number | undefined;
 }
 
-/** Everything a checkpoint folder says, validated; no tensor data is read. */
+/** Everything a checkpoint folder says, validated; of tensor data only the small heads of trained reductions are read. */
 export interface Checkpoint {
   readonly directory: string;
   /** Folder name, for people. */
@@ -60,6 +61,8 @@ export interface Checkpoint {
   /** Jinja source; undefined where the checkpoint has none. */
   readonly chatTemplate: string | undefined;
   readonly generation: { readonly maxNewTokens: number | undefined; readonly eosTokenIds: readonly number[] };
+  /** Heads of trained reductions that lie beside the weights. */
+  readonly heads: TrainedHeads;
   readonly parameters: number;
   /**
    * SHA-256 (hex) over config, tensor headers, file sizes and samples of the data: identifies the checkpoint, and is the

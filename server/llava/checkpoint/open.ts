@@ -10,6 +10,7 @@ import { parsePreprocessor } from './parsePreprocessor';
 import { invalidFile, readJsonObject, readTextFile } from './readJson';
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors';
 import { canonicalName } from './tensorNames';
+import { readTrainedHeads } from './trainedHeads';
 
 type Fields = Record<string, unknown>;
 
@@ -18,7 +19,7 @@ const GENERIC_FOLDER = /^(model|checkpoint|output)$/i;
 
 /**
  * Opens a HuggingFace checkpoint folder: reads and cross-checks every description in it and the headers of its weights.
- * No tensor data is read beyond the samples for the hash, so this takes milliseconds for a model of any size.
+ * No tensor data is read beyond the samples for the hash and the small heads of trained reductions, so this takes milliseconds for a model of any size.
  *
  * @param directory the folder with config.json; may be a snapshot folder of the HuggingFace cache
  * @throws ModelError whose message names the file and the fault
@@ -63,6 +64,8 @@ export async function openCheckpoint(
   const processor = (await folder.json('processor_config.json', signal)) ?? {};
   const generation = (await folder.json('generation_config.json', signal)) ?? {};
 
+  const { heads, files: headFiles } = await readTrainedHeads(folder.path, config, signal);
+
   return {
     directory: folder.path,
     name: folder.displayName(configJson),
@@ -72,11 +75,12 @@ export async function openCheckpoint(
     tokenizer: { json: tokenizerJson, config: tokenizerConfig },
     chatTemplate: await readChatTemplate(folder, processor, tokenizerConfig, signal),
     generation: readGeneration(generation, config),
+    heads,
     parameters: [...tensors.values()].reduce(
       (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
       0,
     ),
-    hash: await hashCheckpoint(configJson, shards, signal),
+    hash: await hashCheckpoint(configJson, shards, headFiles, signal),
   };
 }
 
@@ -289,6 +293,7 @@ const SAMPLE_BYTES = 1024;
 async function hashCheckpoint(
   config: Fields,
   shards: readonly Shard[],
+  heads: readonly Uint8Array[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const hash = createHash('sha256');
@@ -318,6 +323,7 @@ async function hashCheckpoint(
       await handle.close();
     }
   }
+  heads.forEach(add);
   return hash.digest('hex');
 }
 

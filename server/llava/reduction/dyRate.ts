@@ -1,5 +1,5 @@
 import { budgetTokens } from './budget';
-import { applyLinear, type DyRateHead, noHead } from './heads';
+import { applyLinear, type DyRateHead, gelu, noHead, type TrainedHeads } from './heads';
 import { defineMethod } from './method';
 import type { Matrix, StepInput } from './reduction';
 import { topK } from './topK';
@@ -16,7 +16,7 @@ export const dyRate = defineMethod(
     details:
       'Before each answer token after the first, a classifier reads the attention of the previous position (for every head: how much went to the system text, the picture, ' +
       'the question and the answer so far, and how peaked it was over the picture) and chooses one of K rates 0, 1/K, ... (K-1)/K. That share of the image tokens that ' +
-      'entered the decoder is dropped from the cache, least attended first; what was dropped stays dropped. The classifier is trained for one model: "variant" names ' +
+      'entered the decoder is dropped from the cache, in the order of the attention (mean over layers and heads) that they got from the end of the question, least attended first; what was dropped stays dropped. The classifier is trained for one model: "variant" names ' +
       'how (the Gumbel-softmax mask of the paper, or the plain expectation over the rates).',
     paper: 'Dynamic Token Reduction during Generation for Vision Language Models, arXiv 2501.14204',
     places: ['step'],
@@ -28,7 +28,16 @@ export const dyRate = defineMethod(
         type: 'choice',
         choices: ['gumbel', 'expectation'],
         default: 'gumbel',
-        description: 'Which of the trained classifiers.',
+        description: 'How the classifier was trained.',
+      },
+      {
+        name: 'lambda',
+        type: 'number',
+        minimum: 0,
+        maximum: 10,
+        default: 0.1,
+        description:
+          'What a kept token cost in training; the larger, the fewer are kept. One of those that the model has classifiers for.',
       },
       {
         name: 'floor',
@@ -40,34 +49,44 @@ export const dyRate = defineMethod(
       },
     ],
   },
-  ({ variant, floor }) => ({
-    usesHead: (heads) => heads.dyRate?.[variant] !== undefined,
-    atStep: (input) => {
-      const head = input.heads?.dyRate?.[variant];
-      if (!head) throw noHead('dyrate');
-      const present = input.importance.length;
-      const dropped = Math.round(dyRateDecision(head, input) * input.enteredDecoder);
-      const count = Math.max(input.enteredDecoder - dropped, budgetTokens(floor, input.enteredDecoder));
-      return count < present ? topK(input.importance, count) : undefined;
-    },
-  }),
+  ({ variant, lambda, floor }) => {
+    const find = (heads: TrainedHeads | undefined) =>
+      heads?.dyRate.find((head) => head.variant === variant && head.lambda === lambda);
+    return {
+      usesHead: (heads) => find(heads) !== undefined,
+      atStep: (input) => {
+        const head = find(input.heads);
+        if (!head) throw noHead('dyrate', undefined, input.heads);
+        const present = input.importance.length;
+        const dropped = Math.round(dyRateDecision(head, input) * input.enteredDecoder);
+        const count = Math.max(input.enteredDecoder - dropped, budgetTokens(floor, input.enteredDecoder));
+        return count < present ? topK(input.importance, count) : undefined;
+      },
+    };
+  },
 );
 
 /** The share to drop that the classifier finds most likely; of equally likely ones the smaller. */
 export function dyRateDecision(head: DyRateHead, input: StepInput): number {
-  const { data: logits, columns: rates } = applyLinear(head.classifier, dyRateFeatures(input, head.profile));
+  const hidden = applyLinear(head.hidden, dyRateFeatures(input, head.profile));
+  gelu(hidden);
+  const { data: logits, columns: rates } = applyLinear(head.rates, hidden);
   let best = 0;
   for (let rate = 1; rate < rates; rate++) if (logits[rate] > logits[best]) best = rate;
   return best / rates;
 }
 
 /**
- * What the classifier reads, [1, heads * (4 + profile)]: for every head the attention mass on system, image, instruction and output tokens, then the
- * image tokens' attention sorted from high to low and cut into `profile` equal parts, each the mass of its part (where a cut falls
- * inside a token, its mass is divided). So one classifier serves any number of image tokens.
+ * What the classifier reads, [1, heads * (4 + profile)]: for every head the attention mass on system, image, instruction and output tokens; then the
+ * attention of the image tokens that entered (0 where dropped), sorted from high to low and cut into `profile` equal parts: log(1 + profile * mass of the part).
+ * Where a cut falls inside a token, its mass is divided. So one classifier serves any number of image tokens.
  */
 export function dyRateFeatures(
-  { headAttention, typeMass }: Pick<StepInput, 'headAttention' | 'typeMass'>,
+  {
+    headAttention,
+    typeMass,
+    enteredDecoder,
+  }: Pick<StepInput, 'headAttention' | 'typeMass' | 'enteredDecoder'>,
   profile: number,
 ): Matrix {
   const { rows: heads, columns: tokens } = headAttention;
@@ -81,9 +100,10 @@ export function dyRateFeatures(
       .reverse();
     const cumulative = runningMass(sorted);
     for (let part = 0; part < profile; part++) {
-      data[head * width + typeMass.columns + part] =
-        massUpTo(cumulative, ((part + 1) * tokens) / profile) -
-        massUpTo(cumulative, (part * tokens) / profile);
+      const mass =
+        massUpTo(cumulative, ((part + 1) * enteredDecoder) / profile) -
+        massUpTo(cumulative, (part * enteredDecoder) / profile);
+      data[head * width + typeMass.columns + part] = Math.log1p(profile * mass);
     }
   }
   return { data, rows: 1, columns: data.length };
@@ -98,7 +118,7 @@ function runningMass(sorted: Float32Array): Float64Array {
   return cumulative;
 }
 
-/** The mass of the first `tokens` tokens, which need not be a whole number. */
+/** The mass of the first `tokens` tokens, which need not be a whole number; there is none beyond the last. */
 function massUpTo(cumulative: Float64Array, tokens: number): number {
   const whole = Math.min(Math.floor(tokens), cumulative.length - 1);
   const rest =

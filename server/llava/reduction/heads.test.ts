@@ -1,12 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors';
 import { dyRateDecision, dyRateFeatures } from './dyRate';
-import { applyLinear, type DyRateHead, type LlamaVidHead, requireHeads, softmaxRows } from './heads';
+import {
+  applyLinear,
+  type DyRateHead,
+  gelu,
+  type LlamaVidHead,
+  NO_HEADS,
+  requireHeads,
+  softmaxRows,
+} from './heads';
 import { gatherContext } from './llamaVid';
 import { parseReduction } from './parse';
 import { mulberry32 } from '../mulberry32';
 import type { Matrix, StepInput } from './reduction';
-import { attention, keptOf, matrix, only, patchesOf, SHAPES, visionInput } from './testing';
+import { attention, matrix, only, patchesOf, SHAPES, visionInput } from './testing';
 
 const HEADS = 3;
 
@@ -26,14 +34,18 @@ function stepInput(tokens: number, seed: number, rest: Partial<StepInput> = {}):
   };
 }
 
+const zeros = (rows: number, columns: number) => ({ data: new Float32Array(rows * columns), rows, columns });
+
 /** A classifier of `rates` rates that always answers `rate`. */
 function always(rate: number, rates: number, profile = 8): DyRateHead {
-  const columns = HEADS * (4 + profile);
   const bias = new Float32Array(rates);
   bias[rate] = 1;
   return {
+    variant: 'gumbel',
+    lambda: 0.1,
     profile,
-    classifier: { weight: { data: new Float32Array(rates * columns), rows: rates, columns }, bias },
+    hidden: { weight: zeros(3, HEADS * (4 + profile)) },
+    rates: { weight: zeros(rates, 3), bias },
   };
 }
 
@@ -43,7 +55,16 @@ function llamaVidHead(visionDim: number, textDim: number, seed: number): LlamaVi
     weight: matrix(rows, columns, next),
     bias: matrix(1, rows, next).data,
   });
-  return { query: linear(6, textDim), key: linear(6, visionDim), output: linear(textDim, visionDim) };
+  return {
+    queries: matrix(3, textDim, next),
+    textKey: linear(textDim, textDim),
+    textValue: linear(textDim, textDim),
+    query: linear(visionDim, textDim),
+    key: linear(visionDim, visionDim),
+    featureNorm: { weight: matrix(1, visionDim, next).data, bias: matrix(1, visionDim, next).data },
+    context: linear(textDim, visionDim),
+    content: [linear(9, visionDim), linear(textDim, 9)],
+  };
 }
 
 const row = ({ data, columns }: Matrix, index: number) => [
@@ -84,17 +105,15 @@ describe('a method that needs a trained head', () => {
   it.each(['dyrate', 'llamavid'])(
     '%s is refused by name where there is none, before anything is computed',
     (id) => {
-      for (const heads of [undefined, {}]) {
-        let refusal: unknown;
-        try {
-          requireHeads(parseReduction(`${id}+fastv`), heads);
-        } catch (error) {
-          refusal = error;
-        }
-        expect(refusal).toBeInstanceOf(InputError);
-        expect((refusal as InputError).message).toContain(id);
-        expect((refusal as InputError).code).toBe('reduction.no-heads');
+      let refusal: unknown;
+      try {
+        requireHeads(parseReduction(`${id}+fastv`), NO_HEADS);
+      } catch (error) {
+        refusal = error;
       }
+      expect(refusal).toBeInstanceOf(InputError);
+      expect((refusal as InputError).message).toContain(id);
+      expect((refusal as InputError).code).toBe('reduction.no-heads');
     },
   );
 
@@ -104,12 +123,25 @@ describe('a method that needs a trained head', () => {
   });
 
   it('passes where the very head is there', () => {
-    const heads = { dyRate: { gumbel: always(0, 4) }, llamaVid: llamaVidHead(24, 16, 1) };
+    const heads = { dyRate: [always(0, 4)], llamaVid: llamaVidHead(24, 16, 1) };
     requireHeads(parseReduction('llamavid+dyrate'), heads);
     expect(() => requireHeads(parseReduction('dyrate:variant=expectation'), heads)).toThrow(
       /variant=expectation/,
     );
-    requireHeads(parseReduction('fastv+visionzip'), undefined);
+    requireHeads(parseReduction('fastv+visionzip'), NO_HEADS);
+  });
+
+  it('names the classifiers that there are where another was asked for', () => {
+    const heads = { dyRate: [always(0, 4), { ...always(0, 4), lambda: 0.3 }] };
+    let refusal: unknown;
+    try {
+      requireHeads(parseReduction('dyrate:lambda=0.2'), heads);
+    } catch (error) {
+      refusal = error;
+    }
+    expect((refusal as InputError).why).toContain(
+      'variant=gumbel,lambda=0.1; variant=gumbel,lambda=0.3',
+    );
   });
 });
 
@@ -122,7 +154,7 @@ describe('DyRate', () => {
       for (let head = 0; head < HEADS; head++) {
         const own = [...features.data.subarray(head * 12, head * 12 + 12)];
         expect(own.slice(0, 4)).toEqual(row(input.typeMass, head));
-        const profile = own.slice(4);
+        const profile = own.slice(4).map((value) => Math.expm1(value) / 8);
         expect(profile.reduce((sum, mass) => sum + mass, 0)).toBeCloseTo(1, 5);
         for (let part = 1; part < 8; part++)
           expect(profile[part]).toBeLessThanOrEqual(profile[part - 1] + 1e-6);
@@ -133,13 +165,16 @@ describe('DyRate', () => {
   it('adds up equal parts of the sorted attention, and divides a token that two parts share', () => {
     const typeMass = { data: new Float32Array(4), rows: 1, columns: 4 };
     const headAttention = { data: Float32Array.of(1, 4, 2, 8), rows: 1, columns: 4 };
-    const profile = (parts: number) => [
-      ...dyRateFeatures({ headAttention, typeMass }, parts).data.subarray(4),
-    ];
-    expect(profile(2)).toEqual([12, 3]);
-    expect(profile(4)).toEqual([8, 4, 2, 1]);
-    expect(profile(8)).toEqual([4, 4, 2, 2, 1, 1, 0.5, 0.5]);
-    expect(profile(3).map((mass) => mass.toFixed(4))).toEqual(['9.3333', '4.0000', '1.6667']);
+    const profile = (parts: number, enteredDecoder = 4) =>
+      [...dyRateFeatures({ headAttention, typeMass, enteredDecoder }, parts).data.subarray(4)].map((value) =>
+        (Math.expm1(value) / parts).toFixed(3),
+      );
+    expect(profile(2)).toEqual(['12.000', '3.000']);
+    expect(profile(4)).toEqual(['8.000', '4.000', '2.000', '1.000']);
+    expect(profile(8)).toEqual(['4.000', '4.000', '2.000', '2.000', '1.000', '1.000', '0.500', '0.500']);
+    expect(profile(3)).toEqual(['9.333', '4.000', '1.667']);
+    // Four of eight that entered are left: the others stand behind them with nothing.
+    expect(profile(2, 8)).toEqual(['15.000', '0.000']);
   });
 
   it('does not depend on the order of the tokens', () => {
@@ -154,19 +189,24 @@ describe('DyRate', () => {
   it('chooses the most likely rate by its classifier', () => {
     const input = stepInput(40, 5);
     const profile = 6;
-    const weight = matrix(5, HEADS * 10, mulberry32(9));
-    const bias = matrix(1, 5, mulberry32(10)).data;
+    const hidden = { weight: matrix(7, HEADS * 10, mulberry32(9)), bias: matrix(1, 7, mulberry32(8)).data };
+    const rates = { weight: matrix(5, 7, mulberry32(11)), bias: matrix(1, 5, mulberry32(10)).data };
     const features = [...dyRateFeatures(input, profile).data];
-    const logits = Array.from({ length: 5 }, (_, rate) => dot(row(weight, rate), features) + bias[rate]);
+    const inner = Array.from({ length: 7 }, (_, at) => {
+      const x = dot(row(hidden.weight, at), features) + hidden.bias[at];
+      return x * normalDistribution(x);
+    });
+    const logits = Array.from(
+      { length: 5 },
+      (_, rate) => dot(row(rates.weight, rate), inner) + rates.bias[rate],
+    );
     const expected = logits.indexOf(Math.max(...logits)) / 5;
-    expect(dyRateDecision({ profile, classifier: { weight, bias } }, input)).toBe(expected);
-    expect(
-      dyRateDecision({ ...always(0, 5), classifier: { weight: always(0, 5).classifier.weight } }, input),
-    ).toBe(0);
+    expect(dyRateDecision({ ...always(0, 5), profile, hidden, rates }, input)).toBe(expected);
+    expect(dyRateDecision({ ...always(0, 5), rates: { weight: zeros(5, 3) } }, input)).toBe(0);
   });
 
   it('drops the least important share of the tokens that entered', () => {
-    const heads = { dyRate: { gumbel: always(3, 4) } };
+    const heads = { dyRate: [always(3, 4)] };
     const input = stepInput(100, 6, { heads });
     const keep = [...only('dyrate').atStep!(input)!];
     expect(keep).toHaveLength(25);
@@ -176,46 +216,76 @@ describe('DyRate', () => {
   });
 
   it('never brings back what was dropped: with fewer tokens left than the rate leaves it changes nothing', () => {
-    const heads = { dyRate: { gumbel: always(1, 4) } };
+    const heads = { dyRate: [always(1, 4)] };
     expect(only('dyrate').atStep!(stepInput(75, 7, { heads, enteredDecoder: 100 }))).toBeUndefined();
     expect(only('dyrate').atStep!(stepInput(76, 7, { heads, enteredDecoder: 100 }))).toHaveLength(75);
-    expect(
-      only('dyrate').atStep!(stepInput(100, 7, { heads: { dyRate: { gumbel: always(0, 4) } } })),
-    ).toBeUndefined();
+    expect(only('dyrate').atStep!(stepInput(100, 7, { heads: { dyRate: [always(0, 4)] } }))).toBeUndefined();
   });
 
   it('leaves the floor, and never nothing', () => {
-    const heads = { dyRate: { gumbel: always(99, 100) } };
+    const heads = { dyRate: [always(99, 100)] };
     expect(only('dyrate').atStep!(stepInput(10, 8, { heads }))).toHaveLength(1);
     expect(only('dyrate:floor=50%').atStep!(stepInput(10, 8, { heads }))).toHaveLength(5);
     expect(only('dyrate:floor=all').atStep!(stepInput(10, 8, { heads }))).toBeUndefined();
   });
 });
 
+/** Phi(x) by Simpson's rule from 0. */
+function normalDistribution(x: number): number {
+  const steps = 2000;
+  const density = (t: number) => Math.exp((-t * t) / 2) / Math.sqrt(2 * Math.PI);
+  let sum = density(0) + density(x);
+  for (let i = 1; i < steps; i++) sum += density((x * i) / steps) * (i % 2 ? 4 : 2);
+  return 0.5 + (sum * x) / steps / 3;
+}
+
+describe('GELU', () => {
+  it('is x Phi(x)', () => {
+    const values = [-8, -3, -1, -0.1, 0, 0.01, 0.5, 2, 9];
+    const result = { data: Float32Array.from(values), rows: 1, columns: values.length };
+    gelu(result);
+    values.forEach((x, at) => expect(result.data[at]).toBeCloseTo(x * normalDistribution(x), 5));
+  });
+});
+
 describe('LLaMA-VID', () => {
-  it('gathers by its formula: softmax(q k / sqrt(C)) per word, mean of the mixtures, then the output projection', () => {
+  const apply = (linear: LlamaVidHead['query'], x: readonly number[]) =>
+    Array.from(
+      { length: linear.weight.rows },
+      (_, out) => dot(row(linear.weight, out), x) + linear.bias![out],
+    );
+  const softmax = (logits: readonly number[]) => {
+    const powers = logits.map(Math.exp);
+    const total = powers.reduce((a, b) => a + b);
+    return powers.map((power) => power / total);
+  };
+  const mix = (weights: readonly number[], rows: readonly (readonly number[])[]) =>
+    rows[0].map((_, at) => weights.reduce((sum, weight, index) => sum + weight * rows[index][at], 0));
+
+  it('gathers by its formula: what the queries read in the question weighs the patches, mean of the mixtures, then the projection', () => {
     const head = llamaVidHead(7, 5, 2);
     const next = mulberry32(3);
     const [features, question] = [matrix(12, 7, next), matrix(4, 5, next)];
-    const apply = (linear: LlamaVidHead['query'], x: readonly number[]) =>
-      Array.from(
-        { length: linear.weight.rows },
-        (_, out) => dot(row(linear.weight, out), x) + linear.bias![out],
+    const words = [0, 1, 2, 3].map((word) => row(question, word));
+    const patches = Array.from({ length: 12 }, (_, patch) => row(features, patch));
+    const mixtures = [0, 1, 2].map((query) => {
+      const own = row(head.queries, query);
+      const reads = softmax(words.map((word) => dot(own, apply(head.textKey, word)) / Math.sqrt(5)));
+      const wanted = apply(
+        head.query,
+        mix(
+          reads,
+          words.map((word) => apply(head.textValue, word)),
+        ),
       );
-    const mixture = new Array<number>(7).fill(0);
-    for (let word = 0; word < 4; word++) {
-      const query = apply(head.query, row(question, word));
-      const raw = Array.from({ length: 12 }, (_, patch) =>
-        Math.exp(dot(query, apply(head.key, row(features, patch))) / Math.sqrt(6)),
+      return mix(
+        softmax(patches.map((patch) => dot(wanted, apply(head.key, patch)) / Math.sqrt(7))),
+        patches,
       );
-      const total = raw.reduce((sum, value) => sum + value, 0);
-      raw.forEach((value, patch) => {
-        row(features, patch).forEach((feature, at) => (mixture[at] += ((value / total) * feature) / 4));
-      });
-    }
+    });
+    const expected = apply(head.context, mix([1 / 3, 1 / 3, 1 / 3], mixtures));
     const { weights, vector } = gatherContext(head, features, question);
     expect(weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 5);
-    const expected = apply(head.output, mixture);
     expect(vector).toHaveLength(5);
     vector.forEach((value, at) => expect(value).toBeCloseTo(expected[at], 4));
   });
@@ -228,13 +298,23 @@ describe('LLaMA-VID', () => {
     ]);
   });
 
-  it('emits the context token first, then the content tokens of pool', () => {
+  it('emits the context token first, then the cells of pool as vectors of its own projector', () => {
     for (const shape of SHAPES) {
-      const input = { ...visionInput(shape, 4), heads: { llamaVid: llamaVidHead(shape.dim ?? 24, 16, 5) } };
+      const head = llamaVidHead(shape.dim ?? 24, 16, 5);
+      const input = { ...visionInput(shape, 4), heads: { dyRate: [], llamaVid: head } };
       for (const grid of [1, 3, 24]) {
         const { tokens, scores } = only(`llamavid:grid=${grid}`).atVision!(input);
         const [context, ...content] = tokens;
-        expect(content).toEqual(only(`pool:grid=${grid}`).atVision!(input).tokens);
+        const cells = only(`pool:grid=${grid}`).atVision!(input).tokens;
+        expect(content).toHaveLength(cells.length);
+        content.forEach((token, at) => {
+          const cell = cells[at];
+          if (token.kind !== 'merged' || cell.kind === 'context')
+            throw new Error('content tokens are averages');
+          const sources = cell.kind === 'kept' ? [cell.index] : [...cell.sources];
+          expect([...token.sources]).toEqual(sources);
+          expect(token.vector).toHaveLength(16);
+        });
         expect(context.kind).toBe('context');
         if (context.kind !== 'context') continue;
         expect(context.vector).toHaveLength(16);
@@ -242,8 +322,30 @@ describe('LLaMA-VID', () => {
         expect(context.weights).toHaveLength(patchesOf(shape));
         expect(scores?.values).toBe(context.weights);
       }
-      const whole = only('llamavid:grid=24').atVision!(input);
-      expect(keptOf(whole)).toHaveLength(patchesOf(shape));
     }
+  });
+
+  it('projects a cell as its formula says: mean of the normed patches, linear, GELU, linear', () => {
+    const head = llamaVidHead(7, 5, 6);
+    const shape = { rows: 2, columns: 2, dim: 7 };
+    const input = { ...visionInput(shape, 8), heads: { dyRate: [], llamaVid: head } };
+    const [, cell] = only('llamavid:grid=1').atVision!({
+      ...input,
+      questionEmbeddings: matrix(3, 5, mulberry32(4)),
+    }).tokens;
+    const normed = [0, 1, 2, 3].map((patch) => {
+      const values = row(input.features, patch);
+      const mean = values.reduce((a, b) => a + b) / 7;
+      const deviation = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 7 + 1e-5);
+      return values.map(
+        (value, at) => ((value - mean) / deviation) * head.featureNorm.weight[at] + head.featureNorm.bias[at],
+      );
+    });
+    const inner = apply(head.content[0], mix([0.25, 0.25, 0.25, 0.25], normed)).map(
+      (x) => x * normalDistribution(x),
+    );
+    const expected = apply(head.content[1], inner);
+    if (cell.kind !== 'merged') throw new Error('a content token is an average');
+    cell.vector!.forEach((value, at) => expect(value).toBeCloseTo(expected[at], 4));
   });
 });

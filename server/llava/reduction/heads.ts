@@ -14,46 +14,66 @@ export type DyRateVariant = 'gumbel' | 'expectation';
 
 /** Classifier of the share of image tokens that may be dropped, from where the last position looked. */
 export interface DyRateHead {
+  readonly variant: DyRateVariant;
+  /** What a kept token cost in training; the larger, the fewer are kept. */
+  readonly lambda: number;
   /** Length of the pooled attention profile of each head; see dyRateFeatures. */
   readonly profile: number;
-  /** [rates, heads * (4 + profile)]; rate k of K drops the share k / K. */
-  readonly classifier: Linear;
+  /** [hidden, heads * (4 + profile)], followed by GELU. */
+  readonly hidden: Linear;
+  /** [rates, hidden]; rate k of K drops the share k / K. */
+  readonly rates: Linear;
 }
 
-/** The attention by which a question gathers one context token from all patches. */
+/** The attention by which a question gathers one context token from all patches, and the projector of averaged patches. */
 export interface LlamaVidHead {
-  /** From the question's embeddings: [attentionDim, textDim]. */
+  /** Trained queries that read the question [queries, textDim]. */
+  readonly queries: Matrix;
+  readonly textKey: Linear;
+  readonly textValue: Linear;
+  /** From what a query read to what it looks for: [visionDim, textDim]. */
   readonly query: Linear;
-  /** From the patches' features: [attentionDim, visionDim]. */
+  /** [visionDim, visionDim] */
   readonly key: Linear;
+  /** Layer norm of the patches' features [visionDim]. */
+  readonly featureNorm: { readonly weight: Float32Array; readonly bias: Float32Array };
   /** From the gathered feature into the decoder's embedding space: [textDim, visionDim]. */
-  readonly output: Linear;
+  readonly context: Linear;
+  /** From an averaged feature into the decoder's embedding space, with GELU between the two. */
+  readonly content: readonly [Linear, Linear];
 }
 
 /** Heads that were trained for one checkpoint and lie beside it. */
 export interface TrainedHeads {
-  readonly dyRate?: Readonly<Partial<Record<DyRateVariant, DyRateHead>>>;
+  readonly dyRate: readonly DyRateHead[];
   readonly llamaVid?: LlamaVidHead;
 }
+
+export const NO_HEADS: TrainedHeads = { dyRate: [] };
 
 /**
  * Refuses, before anything is computed, a reduction whose trained head this checkpoint lacks.
  * @throws InputError naming the method and what can be used instead.
  */
-export function requireHeads(reductions: readonly Reduction[], heads: TrainedHeads | undefined): void {
+export function requireHeads(reductions: readonly Reduction[], heads: TrainedHeads): void {
   for (const reduction of reductions) {
-    if (reduction.usesHead && !reduction.usesHead(heads ?? {})) throw noHead(reduction.id, reduction.spec);
+    if (reduction.usesHead && !reduction.usesHead(heads)) throw noHead(reduction.id, reduction.spec, heads);
   }
 }
 
 /** The refusal of a method whose head is missing. */
-export function noHead(id: string, spec = id): InputError {
+export function noHead(id: string, spec = id, heads: TrainedHeads = NO_HEADS): InputError {
+  const trained = heads.dyRate.map(({ variant, lambda }) => `variant=${variant},lambda=${lambda}`);
+  const others = id === 'dyrate' && trained.length > 0;
   return new InputError({
     code: 'reduction.no-heads',
     message: `"${spec}" cannot be used with this model.`,
-    why: `${id} needs a head that was trained for the model, and none lies in its folder "heads".`,
-    nextStep:
-      id === 'llamavid'
+    why: others
+      ? `Its folder "heads" has other classifiers: ${trained.join('; ')}.`
+      : `${id} needs a head that was trained for the model, and none lies in its folder "heads".`,
+    nextStep: others
+      ? `Use one of these, for instance dyrate:${trained[0]}.`
+      : id === 'llamavid'
         ? 'Use the embedded model, or pool, which is its content half and needs no training.'
         : 'Use the embedded model, or fastv, which needs no training.',
   });
@@ -86,4 +106,17 @@ export function softmaxRows({ data, rows, columns }: Matrix): void {
     for (let k = 0; k < columns; k++) total += values[k] = Math.exp(values[k] - highest);
     for (let k = 0; k < columns; k++) values[k] /= total;
   }
+}
+
+/** GELU in its exact form, x * Phi(x), in place. */
+export function gelu({ data }: Matrix): void {
+  for (let at = 0; at < data.length; at++) data[at] *= 0.5 * (1 + errorFunction(data[at] / Math.SQRT2));
+}
+
+/** Abramowitz and Stegun 7.1.26; absolute error below 1.5e-7. */
+function errorFunction(x: number): number {
+  const t = 1 / (1 + 0.3275911 * Math.abs(x));
+  const series =
+    t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))));
+  return Math.sign(x) * (1 - series * Math.exp(-x * x));
 }

@@ -1,4 +1,5 @@
-import { applyLinear, type LlamaVidHead, noHead, softmaxRows } from './heads';
+import { combine } from './combine';
+import { applyLinear, gelu, type LlamaVidHead, noHead, softmaxRows } from './heads';
 import { defineMethod } from './method';
 import { poolCells } from './pool';
 import type { Matrix, SelectedToken } from './reduction';
@@ -13,9 +14,9 @@ export const llamaVid = defineMethod(
     name: 'LLaMA-VID',
     summary: 'Makes a picture one token gathered by the question and a few averaged ones.',
     details:
-      'After the vision tower, trained projections let the words of the question attend to all patches; what they gather becomes one context token, which comes first. ' +
-      'Behind it come the content tokens: the averages of the cells of a grid with "grid" cells along each side (1 is the mean of the whole picture; as many ' +
-      'as the raster has keeps every patch). The context token stands for no place in the picture: the view shows how much each patch gave to it. The projections are trained ' +
+      'After the vision tower, trained queries read the question and attend to all patches; what they gather becomes one context token, which comes first. ' +
+      'Behind it come the content tokens: the averages of the cells of a grid with "grid" cells along each side (1 is the mean of the whole picture), ' +
+      'through a projector of their own. The embedded model was trained with 1, 2, 4 and 8 cells along a side: 1 + 1, 1 + 4, 1 + 16 and 1 + 64 tokens. The context token stands for no place in the picture: the view shows how much each patch gave to it. The projections are trained ' +
       'for one model; without them use pool, the content half under its own name.',
     paper: 'LLaMA-VID: An Image is Worth 2 Tokens in Large Language Models, arXiv 2311.17043',
     places: ['vision'],
@@ -37,11 +38,11 @@ export const llamaVid = defineMethod(
     atVision: ({ heads, grid, features, questionEmbeddings }) => {
       const head = heads?.llamaVid;
       if (!head) throw noHead('llamavid');
-      const patches = grid.rows * grid.columns;
-      const { weights, vector } = gatherContext(head, firstRows(features, patches), questionEmbeddings);
+      const normed = layerNorm(firstRows(features, grid.rows * grid.columns), head.featureNorm);
+      const { weights, vector } = gatherContext(head, normed, questionEmbeddings);
       const context: SelectedToken = { kind: 'context', weights, vector };
       return {
-        tokens: [context, ...poolCells(grid, cells)],
+        tokens: [context, ...contentTokens(head, normed, poolCells(grid, cells))],
         scores: { name: 'contextAttention', values: weights },
       };
     },
@@ -49,9 +50,9 @@ export const llamaVid = defineMethod(
 );
 
 /**
- * One token of all patches: every word of the question weighs the patches by softmax(q k^T / sqrt(C)), the words' mixtures of raw
- * features are averaged, and the result is mapped into the decoder's embedding space.
- * @param features [patches, visionDim]
+ * One token of all patches. Trained queries read the question (softmax attention over its words); what each has read weighs the
+ * patches by softmax(q k^T / sqrt(C)); the queries' mixtures of features are averaged and mapped into the decoder's embedding space.
+ * @param features normed, [patches, visionDim]
  * @param question [words, textDim]; without words every patch counts the same.
  * @returns how much each patch gave (sums to 1) and the token [textDim].
  */
@@ -66,24 +67,83 @@ export function gatherContext(
     const from = patch * features.columns;
     for (let k = 0; k < features.columns; k++) mixture[k] += weights[patch] * features.data[from + k];
   }
-  const { data: vector } = applyLinear(head.output, { data: mixture, rows: 1, columns: features.columns });
+  const { data: vector } = applyLinear(head.context, { data: mixture, rows: 1, columns: features.columns });
   return { weights, vector };
 }
 
-/** Attention over the patches, mean over the words. Averaging the weights first gives the same mixture as averaging the mixtures. */
+/** Attention over the patches, mean over the queries. Averaging the weights first gives the same mixture as averaging the mixtures. */
 function meanAttention(head: LlamaVidHead, features: Matrix, question: Matrix): Float32Array {
   if (question.rows === 0) return new Float32Array(features.rows).fill(1 / features.rows);
-  const queries = applyLinear(head.query, question);
-  const keys = applyLinear(head.key, features);
-  const scale = 1 / Math.sqrt(queries.columns);
-  const logits = applyLinear({ weight: keys }, queries);
-  for (let at = 0; at < logits.data.length; at++) logits.data[at] *= scale;
-  softmaxRows(logits);
+  const words = attend(head.queries, applyLinear(head.textKey, question));
+  const read = applyLinear({ weight: transposed(applyLinear(head.textValue, question)) }, words);
+  const looks = attend(applyLinear(head.query, read), applyLinear(head.key, features));
   const mean = new Float32Array(features.rows);
-  logits.data.forEach((weight, at) => {
-    mean[at % features.rows] += weight / question.rows;
+  looks.data.forEach((weight, at) => {
+    mean[at % features.rows] += weight / looks.rows;
   });
   return mean;
+}
+
+/** softmax(q k^T / sqrt(C)) of queries [rows, C] and keys [keys, C]: [rows, keys] */
+function attend(queries: Matrix, keys: Matrix): Matrix {
+  const logits = applyLinear({ weight: keys }, queries);
+  const scale = 1 / Math.sqrt(queries.columns);
+  for (let at = 0; at < logits.data.length; at++) logits.data[at] *= scale;
+  softmaxRows(logits);
+  return logits;
+}
+
+/** The averaged patches of every cell, through the head's own projector. */
+function contentTokens(
+  head: LlamaVidHead,
+  features: Matrix,
+  cells: readonly SelectedToken[],
+): SelectedToken[] {
+  const hidden = applyLinear(head.content[0], combine(features, cells));
+  gelu(hidden);
+  const content = applyLinear(head.content[1], hidden);
+  return cells.map((cell, row): SelectedToken => {
+    const vector = content.data.subarray(row * content.columns, (row + 1) * content.columns);
+    if (cell.kind === 'merged') return { ...cell, vector };
+    if (cell.kind === 'context') throw new Error('pooling makes no context tokens');
+    return {
+      kind: 'merged',
+      target: cell.index,
+      sources: Uint32Array.of(cell.index),
+      weights: Float32Array.of(1),
+      vector,
+    };
+  });
+}
+
+/** Layer normalisation of every row (epsilon 1e-5, torch's default). */
+function layerNorm(
+  { data, rows, columns }: Matrix,
+  { weight, bias }: { weight: Float32Array; bias: Float32Array },
+): Matrix {
+  const normed = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) {
+    const from = row * columns;
+    let sum = 0;
+    for (let k = 0; k < columns; k++) sum += data[from + k];
+    const mean = sum / columns;
+    let squares = 0;
+    for (let k = 0; k < columns; k++) squares += (data[from + k] - mean) ** 2;
+    const scale = 1 / Math.sqrt(squares / columns + 1e-5);
+    for (let k = 0; k < columns; k++) {
+      normed[from + k] = (data[from + k] - mean) * scale * weight[k] + bias[k];
+    }
+  }
+  return { data: normed, rows, columns };
+}
+
+function transposed({ data, rows, columns }: Matrix): Matrix {
+  const turned = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++)
+      turned[column * rows + row] = data[row * columns + column];
+  }
+  return { data: turned, rows: columns, columns: rows };
 }
 
 function firstRows({ data, columns }: Matrix, rows: number): Matrix {

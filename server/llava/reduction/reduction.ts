@@ -27,7 +27,8 @@ export interface Selection {
   /**
    * The tokens that go on, in the order in which they go on. Text is untouched by construction.
    * - `kept`: unchanged.
-   * - `merged`: sum of weights[i] * token[sources[i]]; `target` is the source under whose id it goes on.
+   * - `merged`: sum of weights[i] * token[sources[i]]; `target` is the source under whose id it goes on. With a `vector` [textDim] the method has
+   *   projected it itself (LLaMA-VID), and it does not pass the projector.
    * - `context`: a new token computed from all of them (LLaMA-VID). `vector` [textDim] is already in the decoder's
    *   embedding space and does not pass the projector; `weights` [received] tell how much each token contributed.
    */
@@ -45,6 +46,7 @@ export type SelectedToken =
       readonly target: number;
       readonly sources: Uint32Array;
       readonly weights: Float32Array;
+      readonly vector?: Float32Array;
     }
   | { readonly kind: 'context'; readonly weights: Float32Array; readonly vector: Float32Array };
 
@@ -73,7 +75,7 @@ export interface VisionInput {
   readonly pixels: PatchPixels;
   /** Hidden states of the question's text tokens (decoder input embeddings) [tokens, textDim]. */
   readonly questionEmbeddings: Matrix;
-  /** Heads trained for this checkpoint, where it has any. */
+  /** Heads that were trained for this checkpoint. */
   readonly heads?: TrainedHeads;
   readonly signal?: AbortSignal;
 }
@@ -133,9 +135,9 @@ export interface StepInput {
   readonly headAttention: Matrix;
   /** Attention mass of that position by token type per head [heads, 4]: system (before the image), image, instruction (after it), output. */
   readonly typeMass: Matrix;
-  /** Running importance of the cached image tokens (prefill last-query attention, refreshed each step). */
+  /** Attention of the prompt's last position over the cached image tokens, mean over heads and over the layers that hold a token: a fixed order. */
   readonly importance: Float32Array;
-  /** Heads trained for this checkpoint, where it has any. */
+  /** Heads that were trained for this checkpoint. */
   readonly heads?: TrainedHeads;
 }
 
