@@ -71,20 +71,22 @@ async function showActions(status: Status | undefined): Promise<void> {
   const error =
     status?.error &&
     [status.error.message, status.error.why, status.error.nextStep].filter(Boolean).join(' ');
-  const picked = await vscode.window.showQuickPick(actionsFor(status?.state ?? 'idle'), {
+  const picked = await vscode.window.showQuickPick(actionsFor(status), {
     title: stateText(status),
-    placeHolder: error ?? [detailText(status), status?.deviceNote].filter(Boolean).join(' · '),
+    placeHolder: error ?? detailText(status),
   });
   if (picked) await vscode.commands.executeCommand(picked.command, ...(picked.values ?? []));
 }
 
 /** First what mends or uses the present state, then what is always of use. */
-function actionsFor(state: Status['state']): ActionItem[] {
+function actionsFor(status: Status | undefined): ActionItem[] {
   const ask = { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.ask' };
   const view = { label: vscode.l10n.t('$(table) Show Token View'), command: 'fovea.showTokenView' };
   const model = { label: vscode.l10n.t('$(symbol-misc) Choose Model...'), command: 'fovea.chooseModel' };
   const device = {
     label: vscode.l10n.t('$(circuit-board) Choose Device...'),
+    description: status?.device,
+    detail: status?.deviceNote,
     command: 'workbench.action.openSettings',
     values: ['fovea.device'],
   };
@@ -94,7 +96,7 @@ function actionsFor(state: Status['state']): ActionItem[] {
   };
   const log = { label: vscode.l10n.t('$(output) Show Log'), command: 'fovea.showLog' };
   const clear = { label: vscode.l10n.t('$(clear-all) Clear Answer Cache'), command: 'fovea.clearCache' };
-  switch (state) {
+  switch (status?.state) {
     case 'failed':
       return [model, device, restart, log];
     case 'stopped':
@@ -102,6 +104,7 @@ function actionsFor(state: Status['state']): ActionItem[] {
     case 'loading':
     case 'working':
       return [view, restart, log];
+    case undefined:
     case 'idle':
     case 'ready':
       return [ask, view, model, device, clear, restart, log];

@@ -3,6 +3,7 @@ import type { ErrorKind } from './protocol';
 import { analyze } from './cli/analyze';
 import { ask } from './cli/ask';
 import { compare } from './cli/compare';
+import { devices } from './cli/devices';
 import { inspect } from './cli/inspect';
 import { model, withModelFolder } from './cli/model';
 import { HELP, parseCommand, VERSION } from './cli/arguments';
@@ -39,6 +40,9 @@ async function main(): Promise<number> {
         break;
       case 'inspect':
         await inspect(command, cancellation.signal);
+        break;
+      case 'devices':
+        await devices(command, cancellation.signal);
         break;
       case 'model':
         await model(command, cancellation.signal);

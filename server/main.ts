@@ -20,6 +20,7 @@ import { ImageError } from './images/errors';
 import { pathOfFileUri } from './images/safeFiles';
 import { imageFacts, loadImage, type DirectSource } from './images/source';
 import { Supervisor } from './inference/supervisor';
+import { defaultCacheDirectory } from './llava/cacheDirectory';
 import { REDUCTIONS } from './llava/reduction/registry';
 import {
   AnalyzeRequest,
@@ -255,7 +256,7 @@ function createServer(options: ServerOptions, markdown: boolean): Server {
   const configuration = new Configuration(fetchSettings, warn);
   const supervisor = new Supervisor({
     program: argument('--inference-program') ?? path.join(__dirname, 'inference.js'),
-    probeDirectory: models.embedded,
+    cacheDirectory: options.engineCacheDirectory ?? defaultCacheDirectory(),
     log,
     onStatus: sendStatus,
   });

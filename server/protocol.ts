@@ -784,7 +784,7 @@ export namespace StatusNotification {
     modelDirectory: string;
     /** The device in use, e.g. `cpu`, `webgpu`. */
     device?: string;
-    /** Why this device, where it is not what was asked for or was chosen automatically. */
+    /** What spoke for this device, or against others, in sentences; absent where it is simply what was asked for. */
     deviceNote?: string;
     /** Memory of the inference process, in bytes. */
     memoryBytes?: number;

@@ -1,9 +1,9 @@
 import { attentionFigures } from '../charts/attention';
 import { analysisToHtml } from '../features/analysisPage';
-import { LlavaModel } from '../llava/model';
 import type { AttentionAnalysis } from '../protocol';
 import type { AnalyzeCommand } from './arguments';
 import { readImageFile } from './ask';
+import { openModel } from './openModel';
 import { progressLine } from './progress';
 import { textTable } from './table';
 import { exportedPictures, writeOutput } from './trace';
@@ -15,11 +15,7 @@ const NOT_IN_TEXT = 'image-shares';
 export async function analyze(command: AnalyzeCommand, signal: AbortSignal): Promise<void> {
   const image = await readImageFile(command.image);
   const progress = progressLine();
-  const model = await LlavaModel.open(command.model, {
-    device: command.device,
-    signal,
-    onProgress: progress.show,
-  });
+  const model = await openModel(command, signal, progress);
   try {
     const analysis = await model.analyze(
       {

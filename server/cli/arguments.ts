@@ -33,6 +33,13 @@ export interface InspectCommand {
   json: boolean;
 }
 
+export interface DevicesCommand {
+  name: 'devices';
+  /** Forget what was found out before. */
+  retest: boolean;
+  json: boolean;
+}
+
 export interface AnalyzeCommand {
   name: 'analyze';
   image: string;
@@ -69,6 +76,7 @@ export type Command =
   | AnalyzeCommand
   | CompareCommand
   | InspectCommand
+  | DevicesCommand
   | ModelCommand
   | { name: 'help' }
   | { name: 'version' };
@@ -80,6 +88,7 @@ usage
   fovea compare <image> <question> --reduce <spec> --reduce <spec> ... [--json] [--html <file>] [options]
   fovea analyze <image> <question> [--json] [--html <file>] [options]
   fovea inspect [<model>] [--json]
+  fovea devices [--retest] [--json]      what this machine can run on, tested against the CPU, and what "auto" chooses
   fovea model list [--json]              models that are worth a try, and those on this machine
   fovea model show <model> [--json]      what it is, what it needs, where it lies
   fovea model add <model> [--yes]        download it, after showing host, size and licence
@@ -163,10 +172,11 @@ export function parseCommand(args: readonly string[]): Command {
   if (name === 'analyze') return parseAnalyze(rest);
   if (name === 'compare') return parseCompare(rest);
   if (name === 'inspect') return parseInspect(rest);
+  if (name === 'devices') return parseDevices(rest);
   if (name === 'model') return parseModel(rest);
   throw usageError(
     `There is no command "${name}".`,
-    'The commands are ask, compare, analyze, inspect and model; fovea help shows how.',
+    'The commands are ask, compare, analyze, inspect, devices and model; fovea help shows how.',
   );
 }
 
@@ -266,6 +276,16 @@ function parseInspect(args: readonly string[]): InspectCommand {
   if (positionals.length > 1)
     throw usageError('"fovea inspect" takes one folder or model.', 'fovea inspect <model>');
   return { name: 'inspect', model: positionals[0] ?? embeddedModelDirectory(), json: values.json };
+}
+
+function parseDevices(args: readonly string[]): DevicesCommand {
+  const { values, positionals } = parse(args, {
+    retest: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+  });
+  if (positionals.length > 0)
+    throw usageError('"fovea devices" takes no argument.', 'fovea devices [--retest]');
+  return { name: 'devices', ...values };
 }
 
 const MODEL_COMMAND_OPTIONS = {

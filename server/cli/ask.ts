@@ -1,10 +1,11 @@
 import { readFile, stat } from 'node:fs/promises';
 
 import { InputError } from '../llava/errors';
-import { LlavaModel } from '../llava/model';
 import type { AnswerResult, ImageLayout } from '../protocol';
 import type { AskCommand } from './arguments';
 import { formatCosts } from './format';
+import { openModel } from './openModel';
+import { progressLine } from './progress';
 import { writeTrace } from './trace';
 
 /** Files larger than this are not images that anyone asks about; they would only fill the memory. */
@@ -13,7 +14,9 @@ const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
 /** `fovea ask`: streams the answer to stdout and the costs to stderr, or prints one JSON object. */
 export async function ask(command: AskCommand, signal: AbortSignal): Promise<void> {
   const image = await readImageFile(command.image);
-  const model = await LlavaModel.open(command.model, { device: command.device, signal });
+  const progress = progressLine();
+  const model = await openModel(command, signal, progress);
+  progress.clear();
   try {
     const result = await model.ask(
       {

@@ -3,13 +3,13 @@ import path from 'node:path';
 
 import { traceToHtml } from '../features/traceExport/traceExport';
 import { CancelledError, FoveaError } from '../llava/errors';
-import { LlavaModel } from '../llava/model';
 import { REDUCTIONS } from '../llava/reduction/registry';
 import type { AnswerResult, ErrorData } from '../protocol';
 import { differingWords, plainWords } from '../traceView/wordDiff';
 import type { CompareCommand } from './arguments';
 import { jsonOutput, readImageFile } from './ask';
 import { bytes, milliseconds } from './format';
+import { openModel } from './openModel';
 import { progressLine } from './progress';
 import { textTable } from './table';
 import { exportedPictures, writeOutput } from './trace';
@@ -23,11 +23,7 @@ export type ComparedRun =
 export async function compare(command: CompareCommand, signal: AbortSignal): Promise<void> {
   const image = await readImageFile(command.image);
   const progress = progressLine();
-  const model = await LlavaModel.open(command.model, {
-    device: command.device,
-    signal,
-    onProgress: progress.show,
-  });
+  const model = await openModel(command, signal, progress);
   const question = {
     images: [image],
     question: command.question,

@@ -2,8 +2,11 @@ import { cacheBytes, prefillMacs } from '../llava/analysis/flops';
 import type { Checkpoint } from '../llava/checkpoint/checkpoint';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { unreducedTokens } from '../llava/generate';
+import type { DeviceReport } from '../inference/devices';
 import type { InspectCommand } from './arguments';
+import { outcome } from './devices';
 import { bytes } from './format';
+import { machineDevices } from './openModel';
 
 /** Text tokens around the image that the estimates assume: a chat template and a short question. */
 const ASSUMED_TEXT_TOKENS = 32;
@@ -20,11 +23,11 @@ interface Estimate {
 /** `fovea inspect`: what a checkpoint is, and what a question will cost with and without reduction. */
 export async function inspect(command: InspectCommand, signal: AbortSignal): Promise<void> {
   const checkpoint = await openCheckpoint(command.model, { signal });
-  const report = describe(checkpoint);
+  const report = { ...describe(checkpoint), devices: await machineDevices().known() };
   process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-type Report = ReturnType<typeof describe>;
+type Report = ReturnType<typeof describe> & { devices: DeviceReport[] };
 
 function describe(checkpoint: Checkpoint) {
   const { config, parameters } = checkpoint;
@@ -103,6 +106,7 @@ function render(report: Report): string {
     ],
     ['image tokens', `${report.imageTokens} per image, ${report.contextTokens} positions in all`],
     ['weights', `${bytes(report.weightBytes)} mapped as fp32`],
+    ['devices', deviceLine(report.devices)],
   ];
   const label = Math.max(...rows.map(([name]) => name.length));
   const header = rows.map(([name, value]) => `${name.padEnd(label)}  ${value}`).join('\n');
@@ -123,6 +127,16 @@ one image and ${report.textTokensAssumed} text tokens, reduced before the decode
 ${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}
 ${table}
 `;
+}
+
+/** What is known; `fovea devices` tests. */
+function deviceLine(reports: readonly DeviceReport[]): string {
+  const known = reports.filter(({ attention, tested }) => attention === 'plain' || tested);
+  const words = known.map(
+    (report) =>
+      `${report.device}${report.attention === 'fused' ? ' (fused attention)' : ''}: ${outcome(report)}`,
+  );
+  return [...words, 'cpu'].join('; ');
 }
 
 function millions(count: number): string {

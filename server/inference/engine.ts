@@ -1,11 +1,13 @@
+import type { SelfTestReport } from '../llava/runtime/selfTest';
 import type { AnswerResult, AttentionAnalysis } from '../protocol';
 import type {
+  DeviceTest,
   EngineAnalysis,
   EngineQuestion,
   ExportedFile,
   ExportOrder,
   LoadedModel,
-  ModelChoice,
+  ModelPlan,
   PictureOrder,
   Progress,
 } from './messages';
@@ -16,9 +18,13 @@ import type {
  */
 export interface Engine {
   open(
-    choice: ModelChoice,
+    model: ModelPlan,
     options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
   ): Promise<OpenedModel>;
+  testDevice(
+    test: DeviceTest,
+    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  ): Promise<SelfTestReport>;
   export(order: ExportOrder): Promise<ExportedFile>;
   picture(order: PictureOrder): Promise<Uint8Array>;
 }

@@ -1,11 +1,6 @@
-import type {
-  AnswerResult,
-  AttentionAnalysis,
-  DeviceChoice,
-  ErrorData,
-  ModelSummary,
-  SamplingOptions,
-} from '../protocol';
+import type { AnswerResult, AttentionAnalysis, ErrorData, ModelSummary, SamplingOptions } from '../protocol';
+import type { DevicePlan } from '../llava/runtime/device';
+import type { SelfTestReport } from '../llava/runtime/selfTest';
 
 /**
  * What the language server and the inference process say to each other. The channel is Node's IPC with `advanced`
@@ -13,9 +8,10 @@ import type {
  */
 
 /** Which model, where: one inference process holds exactly one of these. */
-export interface ModelChoice {
+export interface ModelPlan {
   directory: string;
-  device: DeviceChoice;
+  /** A device that has passed its test. */
+  plan: DevicePlan;
   /** Folder for what the engine derives from the checkpoint; absent: the engine's own in the user's cache. */
   cacheDirectory?: string;
 }
@@ -69,10 +65,18 @@ export interface ExportedFile {
   data: Uint8Array;
 }
 
+export interface DeviceTest {
+  plan: DevicePlan;
+  /** The caller has no use for a device that is slower than the CPU. */
+  onlyIfFaster: boolean;
+}
+
 /** The calls that the inference process answers. */
 export interface Calls {
   /** Load the model. Once per process. */
-  open: { params: ModelChoice; result: LoadedModel };
+  open: { params: ModelPlan; result: LoadedModel };
+  /** Test a device, in a process that may be lost. Needs no model. */
+  testDevice: { params: DeviceTest; result: SelfTestReport };
   ask: { params: EngineQuestion; result: AnswerResult };
   analyze: { params: EngineAnalysis; result: AttentionAnalysis };
   /** Needs no model. */

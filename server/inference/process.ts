@@ -13,15 +13,23 @@ const MAX_PICTURE_SIDE = 2048;
 
 /** The engine is loaded with the first call that needs it: a failing native library is then an answer, not a riddle. */
 const engine: Engine = {
-  async open({ directory, device, cacheDirectory }, options) {
+  async open({ directory, plan, cacheDirectory }, options) {
     const { LlavaModel } = await import('../llava/model');
-    const model = await LlavaModel.open(directory, { device, cacheDirectory, ...options });
+    const model = await LlavaModel.open(directory, { plan, cacheDirectory, ...options });
     return {
       summary: model.summary,
       device: model.device,
       ask: (question, askOptions) => model.ask(question, askOptions),
       analyze: (question, analysisOptions) => model.analyze(question, analysisOptions),
     };
+  },
+  async testDevice({ plan, onlyIfFaster }, { signal, onProgress }) {
+    const { selfTest } = await import('../llava/runtime/selfTest');
+    return selfTest(plan, {
+      onlyIfFaster,
+      signal,
+      onProgress: (fraction) => onProgress({ stage: 'device', fraction }),
+    });
   },
   async export(order) {
     const { exportAnswer } = await import('../features/exportAnswer');

@@ -32,6 +32,8 @@ export function serveEngine(engine: Engine): void {
       case 'analyze':
         if (!model) throw noModel();
         return model.analyze(message.params, { signal, onProgress });
+      case 'testDevice':
+        return engine.testDevice(message.params, { signal, onProgress });
       case 'export':
         return engine.export(message.params);
       case 'picture':

@@ -1,7 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
-import { CancelledError, DeviceError, FoveaError, throwIfCancelled, toErrorData } from '../llava/errors';
+import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { InferenceChild } from './child';
+import { Devices } from './devices';
+import { tryDevice } from './deviceTrial';
+import { VerdictFile } from './deviceVerdicts';
 import { describeExit, InferenceCrashedError, InferenceStoppedError, type ProcessExit } from './errors';
 import type {
   CallName,
@@ -11,7 +14,7 @@ import type {
   ExportedFile,
   ExportOrder,
   LoadedModel,
-  ModelChoice,
+  ModelPlan,
   PictureOrder,
 } from './messages';
 import { RequestQueue, type RunContext, type Submission } from './queue';
@@ -24,20 +27,10 @@ const CRASH_WINDOW_MINUTES = 5;
 /** Drawing an export takes a second or two; this is a defect. */
 const EXPORT_TIMEOUT_MS = 120_000;
 
-/** A grey PNG of one pixel, and the shortest answer: enough to run every kind of graph once. */
-const PROBE_QUESTION: EngineQuestion = {
-  images: [
-    Buffer.from(
-      'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAADElEQVQI12NoaGgAAAMEAYGa8M1PAAAAAElFTkSuQmCC',
-      'base64',
-    ),
-  ],
-  question: '?',
-  sampling: { maxTokens: 1 },
-  limits: { maxPixels: 1 },
-};
-
-const ignore = (): void => undefined;
+/** Which model, on which device: what the settings say. */
+export interface ModelChoice extends Omit<ModelPlan, 'plan'> {
+  device: DeviceChoice;
+}
 
 /** A question together with the model that shall answer it. */
 export interface Task {
@@ -60,8 +53,8 @@ export type InferenceStatus = Omit<StatusNotification.Params, 'modelDirectory'>;
 export interface SupervisorOptions {
   /** Path of the inference program. */
   program: string;
-  /** A small checkpoint: devices are tried with it, in a process of their own. */
-  probeDirectory: string;
+  /** Where verdicts on devices are kept. */
+  cacheDirectory: string;
   log: (line: string) => void;
   onStatus: (status: InferenceStatus) => void;
 }
@@ -76,11 +69,6 @@ interface OpenModel {
   deviceNote: string | undefined;
 }
 
-interface ProbedDevice {
-  device: DeviceChoice;
-  note: string | undefined;
-}
-
 /**
  * Keeps one inference process alive as long as it is useful: starts it with the first question, replaces it when the
  * model or device changes, kills it when a cancelled step does not end, ends it after an idle time, and starts it again
@@ -91,7 +79,7 @@ export class Supervisor {
   readonly #queue: RequestQueue<Work, AnswerResult | AttentionAnalysis>;
   /** Every process that may be alive, for the end. */
   readonly #children = new Set<InferenceChild>();
-  readonly #probes = new Map<DeviceChoice, ProbedDevice>();
+  readonly #devices: Devices;
   #open: OpenModel | undefined;
   #crashTimes: number[] = [];
   readonly #counted = new WeakSet<ProcessExit>();
@@ -102,6 +90,11 @@ export class Supervisor {
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    this.#devices = new Devices({
+      test: (test, trial) => tryDevice(() => this.#start(), test, trial),
+      verdicts: VerdictFile.in(options.cacheDirectory),
+      log: options.log,
+    });
     this.#queue = new RequestQueue(
       (work, context) => this.#perform(work, context),
       () => this.#setStatus({ waiting: this.#queue.waiting }),
@@ -177,6 +170,8 @@ export class Supervisor {
     this.#queue.failRunning();
     this.#forgive();
     await this.#endAll();
+    // The user may have mended what failed.
+    await this.#devices.forget('failures');
     if (!this.#queue.busy) this.#setIdle();
   }
 
@@ -209,7 +204,6 @@ export class Supervisor {
   #forgive(): void {
     this.#crashTimes = [];
     this.#stopped = undefined;
-    this.#probes.clear();
   }
 
   async #perform(work: Work, context: RunContext): Promise<AnswerResult | AttentionAnalysis> {
@@ -291,19 +285,21 @@ export class Supervisor {
       ...cleared,
     });
     try {
-      const { device, note } = await this.#probe(choice, context);
+      const { device, ...model } = choice;
+      const { plan, note } = await this.#devices.choose(device, context);
+      if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
       void child.ended.then((exit) => this.#onEnd(child, exit));
       try {
         // The load is not lost on the next in the queue when this asker leaves.
-        const model = await this.#cancellable(
+        const loaded = await this.#cancellable(
           child,
           'open',
-          { ...choice, device },
+          { ...model, plan },
           context,
           () => this.#queue.waiting > 0,
         );
-        this.#open = { child, choice, model, deviceNote: note };
+        this.#open = { child, choice, model: loaded, deviceNote: note };
         return this.#open;
       } catch (error) {
         child.dispose();
@@ -315,57 +311,6 @@ export class Supervisor {
         this.#setStatus({ state: 'failed', error: data, stage: undefined, fraction: undefined });
       }
       throw error;
-    }
-  }
-
-  /**
-   * Finds the device to open. A bad driver can take its process down, so anything but the CPU is first tried in a
-   * process of its own with a small model, once per session.
-   */
-  async #probe({ device, cacheDirectory }: ModelChoice, context: RunContext): Promise<ProbedDevice> {
-    const known = this.#probes.get(device);
-    if (known) return known;
-    const probed = await this.#tryDevice(device, cacheDirectory, context);
-    this.#probes.set(device, probed);
-    return probed;
-  }
-
-  async #tryDevice(
-    device: DeviceChoice,
-    cacheDirectory: string | undefined,
-    context: RunContext,
-  ): Promise<ProbedDevice> {
-    if (device === 'cpu') return { device, note: undefined };
-    context.onProgress({ stage: device === 'auto' ? 'looking for a device' : `trying ${device}` });
-    const child = this.#start();
-    try {
-      const choice: ModelChoice = { directory: this.#options.probeDirectory, device, cacheDirectory };
-      const opened = await this.#cancellable(child, 'open', choice, context);
-      // Opening builds no graph yet; a driver shows what it is worth when it computes.
-      if (opened.device !== 'cpu')
-        await this.#cancellable(child, 'ask', PROBE_QUESTION, { ...context, onToken: ignore });
-      // What was found is opened by name, so that the second process cannot decide otherwise.
-      return {
-        device: opened.device as DeviceChoice,
-        note: device === 'auto' ? 'Chosen automatically.' : undefined,
-      };
-    } catch (error) {
-      throwIfCancelled(context.signal);
-      const why =
-        error instanceof InferenceCrashedError ? describeExit(error.exit) : toErrorData(error).message;
-      this.#options.log(`Trying the device "${device}" failed: ${why}`);
-      if (device === 'auto')
-        return { device: 'cpu', note: `The CPU, because trying the graphics device failed. ${why}` };
-      if (error instanceof FoveaError && !(error instanceof InferenceCrashedError)) throw error;
-      throw new DeviceError({
-        code: 'device.crashed',
-        message: `The device "${device}" took its process down when it was tried.`,
-        why,
-        nextStep: 'Update its driver, or set fovea.device to cpu.',
-        cause: error,
-      });
-    } finally {
-      child.dispose();
     }
   }
 

@@ -9,12 +9,14 @@ import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
 import { generate, type AskOptions, type Progress, type Question } from './generate';
 import { PrefixCache } from './prefixCache';
-import { chooseDevice, type DeviceChoice } from './runtime/device';
+import { CPU_PLAN, type DevicePlan } from './runtime/device';
 import { GraphSessions } from './runtime/graphSessions';
+import { requireOffered } from './runtime/session';
 import { Tokenizer } from './text/tokenizer';
 
 export interface LoadOptions {
-  readonly device?: DeviceChoice;
+  /** Where it runs; the CPU by default. Another device should have passed the self-test first (runtime/selfTest.ts). */
+  readonly plan?: DevicePlan;
   readonly precision?: Precision;
   /** Where converted weights are kept; the user's cache folder by default. */
   readonly cacheDirectory?: string;
@@ -57,10 +59,10 @@ export class LlavaModel {
       onProgress: (fraction) => onProgress?.({ stage: 'weights', fraction }),
     });
     throwIfCancelled(signal);
-    onProgress?.({ stage: 'device' });
-    const device = await chooseDevice(options.device ?? 'auto');
+    const plan = options.plan ?? CPU_PLAN;
+    requireOffered(plan.device);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);
-    const sessions = new GraphSessions(checkpoint.config, tensors, device);
+    const sessions = new GraphSessions(checkpoint.config, tensors, plan);
     return new LlavaModel(checkpoint, tokenizer, sessions, performance.now() - start);
   }
 

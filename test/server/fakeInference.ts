@@ -3,6 +3,7 @@ import type { Engine } from '../../server/inference/engine';
 import { serveEngine } from '../../server/inference/serve';
 import { watchParent } from '../../server/inference/watchdog';
 import { CancelledError, DeviceError, ModelError } from '../../server/llava/errors';
+import type { Device } from '../../server/llava/runtime/device';
 import type { AnswerResult, AttentionAnalysis } from '../../server/protocol';
 
 /**
@@ -30,10 +31,11 @@ export interface Script {
 export interface OpenScript {
   milliseconds?: number;
   block?: number;
-  /** Crash with this signal, for these devices (every device when absent). */
+  /** Crash with this signal. */
   crash?: NodeJS.Signals;
-  devices?: string[];
   fail?: 'device' | 'model';
+  /** How the test of each device ends; one that is not here is not offered. */
+  devices?: Partial<Record<Device, 'passes' | 'wrong' | 'crashes'>>;
 }
 
 const note = (line: string): void => {
@@ -59,32 +61,45 @@ function die(signal: NodeJS.Signals): never {
 }
 
 const engine: Engine = {
-  async open({ directory, device }, { signal, onProgress }) {
+  async testDevice({ plan }) {
+    note(`test ${plan.device} ${plan.attention}`);
+    const { devices = {} } = JSON.parse(process.env.FAKE_OPEN ?? '{}') as OpenScript;
+    const outcome = devices[plan.device];
+    if (outcome === 'crashes') {
+      console.error('the driver said: no');
+      die('SIGSEGV');
+    }
+    return {
+      offered: ['cpu', ...Object.keys(devices)],
+      speed: outcome && { cpu: 10, device: 2 },
+      cases: outcome ? [{ name: 'attention', error: outcome === 'wrong' ? 0.4 : 1e-6, tolerance: 1e-3 }] : [],
+    };
+  },
+  async open({ directory, plan: { device } }, { signal, onProgress }) {
     note(`open ${device}`);
     const script = JSON.parse(process.env.FAKE_OPEN ?? '{}') as OpenScript;
     onProgress({ stage: 'weights', fraction: 0.5 });
-    const concerned = script.devices === undefined || script.devices.includes(device);
-    if (concerned && script.block) block(script.block);
-    if (concerned && script.milliseconds) await pause(script.milliseconds, signal);
-    if (concerned && script.crash) {
+    if (script.block) block(script.block);
+    if (script.milliseconds) await pause(script.milliseconds, signal);
+    if (script.crash) {
       console.error('the driver said: no');
       die(script.crash);
     }
-    if (concerned && script.fail === 'device') {
+    if (script.fail === 'device') {
       throw new DeviceError({
         code: 'device.unavailable',
         message: `No ${device} here.`,
         nextStep: 'Use the CPU.',
       });
     }
-    if (concerned && script.fail === 'model') {
+    if (script.fail === 'model') {
       throw new ModelError({ code: 'model.broken', message: 'The model is broken.', nextStep: 'Mend it.' });
     }
     note(`opened ${device}`);
     const summary = { name: 'fake', directory, family: 'fake', parameters: 1, hash: 'fake' };
     return {
       summary,
-      device: device === 'auto' ? 'cpu' : device,
+      device,
       async ask(question, { signal, onToken, onProgress }) {
         const text = question.question;
         const plain = JSON.parse(process.env.FAKE_PLAIN ?? '{}') as Script;

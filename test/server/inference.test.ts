@@ -355,28 +355,51 @@ describe('when the inference process dies', () => {
 });
 
 describe('the device', () => {
-  it('is tried in a process of its own, which is gone before the model loads', async () => {
-    await start({ settings: { device: 'auto' } });
-    await server.ask(script({}));
-    expect(server.events().filter((line) => line.startsWith('open'))).toEqual([
-      'open auto',
-      'opened auto',
-      'open cpu',
-      'opened cpu',
-    ]);
-    const [probe, model] = server.inferenceIds();
-    expect(probe).not.toBe(model);
-    expect(isAlive(probe)).toBe(false);
+  const open = { devices: { webgpu: 'passes' } } as const;
+  /** Verdicts of a cache of its own, so that no test finds another one's. */
+  const ownVerdicts = () => ({
+    options: { engineCacheDirectory: path.join(setup.folder, `engine-${Math.random()}`) },
   });
 
-  it('falls back to the CPU when the trial crashes, and says why', async () => {
-    await start({ settings: { device: 'auto' }, open: { crash: 'SIGSEGV', devices: ['auto'] } });
-    expect((await server.ask(script({}))).result.cached).toBe(false);
-    expect((await server.status('ready')).deviceNote).toMatch(/CPU.*SIGSEGV/);
+  it('is tested in a process of its own, which is gone before the model loads, and once per driver', async () => {
+    const options = ownVerdicts();
+    await start({ settings: { device: 'auto' }, open, ...options });
+    await server.ask(script({}));
+    const events = server.events().filter((line) => /^(open|test)/.test(line));
+    expect(events.slice(-2)).toEqual(['open webgpu', 'opened webgpu']);
+    expect(events).toContain('test webgpu plain');
+    const [test, ...others] = server.inferenceIds();
+    expect(others).not.toContain(test);
+    expect(isAlive(test)).toBe(false);
+    const ready = await server.status('ready');
+    expect(ready.device).toBe('webgpu');
+    expect(ready.deviceNote).toMatch(/self-test.*5\.0 times as fast/);
+    await server.stop();
+
+    await start({ settings: { device: 'auto' }, open, ...options });
+    await server.ask(script({ id: 2 }));
+    expect(server.events().filter((line) => line.startsWith('test'))).toEqual([]);
+    expect((await server.status('ready')).device).toBe('webgpu');
+  });
+
+  it.each([
+    ['crashes', /CPU.*webgpu: .*SIGSEGV/],
+    ['wrong', /CPU.*webgpu: computes wrong numbers.*0\.4/],
+  ] as const)('falls back to the CPU when the test %s, and says why', async (outcome, note) => {
+    await start({ settings: { device: 'auto' }, open: { devices: { webgpu: outcome } }, ...ownVerdicts() });
+    expect((await server.ask(script({ id: 3 }))).result.cached).toBe(false);
+    const ready = await server.status('ready');
+    expect(ready.device).toBe('cpu');
+    expect(ready.deviceNote).toMatch(note);
+    expect(server.log.join('\n')).toMatch(/Device webgpu/);
   });
 
   it('that the user chose is not replaced: the question fails with the cause', async () => {
-    await start({ settings: { device: 'webgpu' }, open: { crash: 'SIGSEGV', devices: ['webgpu'] } });
+    await start({
+      settings: { device: 'webgpu' },
+      open: { devices: { webgpu: 'crashes' } },
+      ...ownVerdicts(),
+    });
     const { data } = await failure(server.ask(script({})));
     expect(data).toMatchObject({ code: 'device.crashed', kind: 'device' });
     expect(data.why).toMatch(/SIGSEGV/);
@@ -430,9 +453,9 @@ describe('restarting and other models', () => {
     await server.ask(script({}));
     await server.configure({ device: 'auto' });
     await server.ask(script({ id: 2 }));
-    const [first, , third] = server.inferenceIds();
-    expect(isAlive(first)).toBe(false);
-    expect(isAlive(third)).toBe(true);
+    const ids = server.inferenceIds();
+    expect(isAlive(ids[0])).toBe(false);
+    expect(isAlive(ids.at(-1)!)).toBe(true);
   });
 
   it('names what is wrong with a model folder', async () => {

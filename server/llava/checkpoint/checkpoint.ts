@@ -10,6 +10,8 @@ export interface TensorSource {
   readonly file: string;
   readonly offset: number;
   readonly byteLength: number;
+  /** The bytes themselves, for a tensor that lies in no file (then `file` is empty). */
+  readonly bytes?: Uint8Array;
   /** Set where the bytes (U8) are codes of a matrix [rows, columns] in blocks (see quantize.ts): [rows, blocks, bytes]. */
   readonly quantization?: Quantization;
 }

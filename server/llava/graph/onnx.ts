@@ -133,7 +133,9 @@ export class GraphBuilder {
   }
 
   build(): OnnxModel {
-    const folder = commonFolder([...this.weights.values()].map((source) => source.file));
+    const folder = commonFolder(
+      [...this.weights.values()].filter((source) => !source.bytes).map((source) => source.file),
+    );
     const model = new ProtobufWriter()
       .integer(1, IR_VERSION)
       .string(2, 'fovea')
@@ -163,6 +165,10 @@ export class GraphBuilder {
       graph.message(5, (tensor) => {
         for (const dimension of source.shape) tensor.integer(1, dimension);
         tensor.integer(2, DATA_TYPE[source.dtype]).string(8, source.name);
+        if (source.bytes) {
+          tensor.raw(9, source.bytes);
+          return;
+        }
         const location = path
           .relative(folder ?? '', source.file)
           .split(path.sep)

@@ -5,7 +5,8 @@ import type { OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
-import { type Device, Session } from './session';
+import type { Device, DevicePlan } from './device';
+import { Session } from './session';
 
 /**
  * The sessions of one model on one device, made when first needed and kept: one per shape of question (which signals
@@ -17,8 +18,12 @@ export class GraphSessions {
   constructor(
     private readonly config: LlavaConfig,
     private readonly tensors: TensorMap,
-    readonly device: Device,
+    readonly plan: DevicePlan,
   ) {}
+
+  get device(): Device {
+    return this.plan.device;
+  }
 
   vision(signals: VisionSignals): Promise<Session> {
     return this.get(`vision ${JSON.stringify(signals)}`, () =>

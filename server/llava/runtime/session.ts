@@ -1,12 +1,28 @@
-import { InferenceSession, Tensor } from 'onnxruntime-node';
+import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 
 import { DeviceError } from '../errors';
 import type { OnnxModel } from '../graph/onnx';
-
-export type Device = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
+import type { Device } from './device';
 
 /** Tensors by input or output name. */
 export type Tensors = Record<string, Tensor>;
+
+/** The devices that this build of onnxruntime knows; whether they work is another question. */
+export function offeredDevices(): string[] {
+  return listSupportedBackends().map((backend) => backend.name);
+}
+
+/** @throws DeviceError where this build of onnxruntime does not know the device at all. */
+export function requireOffered(device: Device): void {
+  const offered = offeredDevices();
+  if (offered.includes(device)) return;
+  throw new DeviceError({
+    code: 'device.unavailable',
+    message: `The device "${device}" is not available on this machine.`,
+    why: `onnxruntime offers here: ${offered.join(', ')}.`,
+    nextStep: 'Choose one of these, or "auto".',
+  });
+}
 
 /** One loaded graph. */
 export class Session {
@@ -82,5 +98,6 @@ export function floats(tensor: Tensor): Float32Array {
 
 function firstLine(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.split('\n')[0];
+  // onnxruntime's checks begin with the place and the condition in its sources; what follows is for people.
+  return text.split('\n')[0].replace(/^\/\S*onnxruntime\S*:\d+ .* was false\. /, '');
 }

@@ -1,0 +1,252 @@
+import type { TraceStage } from '../../protocol';
+import { patchesPerSide } from '../checkpoint/config';
+import { type AttentionRow, Decoding, type Prompt } from '../decoding';
+import { throwIfCancelled } from '../errors';
+import type { Reduction } from '../reduction/reduction';
+import { CPU_PLAN, type DevicePlan } from './device';
+import { GraphSessions } from './graphSessions';
+import { INSTRUCTION_ROW, SYSTEM_ROW } from './keyValueCache';
+import { normalNumbers, selfTestModels, speedTestModel, type SyntheticModel } from './selfTestModels';
+import { floats, floatTensor, offeredDevices } from './session';
+
+/** Largest difference from the CPU that passes, relative to the largest magnitude of the output. */
+export const FLOAT32_TOLERANCE = 1e-3;
+
+/** Rows of the prompts: attention kernels that are wrong are so from 32 rows up; odd numbers meet the rests of tiles. */
+const PROMPT_ROWS = [64, 97, 200];
+/** Text before and after the image in a prompt. */
+const TEXT_ROWS = 8;
+const STEPS = 4;
+
+/** Prompts of the two measurements of speed. */
+const SHORT_ROWS = 2 * TEXT_ROWS + 8;
+const LONG_ROWS = 128;
+const TIMED_RUNS = 2;
+/** A graphics card may lose a short race against the CPU, but not by this factor. */
+const HOPELESS = 20;
+
+/** One kind of graph on one synthetic model. */
+export interface SelfTestCase {
+  readonly name: string;
+  /** Largest difference from the CPU, relative to the output's largest magnitude; NaN where the device computed NaN. */
+  readonly error: number;
+  readonly tolerance: number;
+}
+
+export interface SelfTestReport {
+  /** Devices that this build of onnxruntime knows. */
+  readonly offered: readonly string[];
+  /** Milliseconds for a prompt and a few steps through one larger layer; undefined where the device is not offered. */
+  readonly speed: { readonly cpu: number; readonly device: number } | undefined;
+  /** Empty where the device is not offered, or slow and only a faster one was of interest. */
+  readonly cases: readonly SelfTestCase[];
+}
+
+export interface SelfTestOptions {
+  /** A device that is slower than the CPU is not tested further: on a software adapter that would take minutes. */
+  readonly onlyIfFaster?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (fraction: number) => void;
+}
+
+/**
+ * Runs the engine's own graphs with random weights and inputs on a device and on the CPU, and compares every output.
+ * To be called in a process that may be lost: a driver can crash or hang in it.
+ *
+ * @throws DeviceError where the device cannot take or run a graph; CancelledError.
+ */
+export async function selfTest(plan: DevicePlan, options: SelfTestOptions = {}): Promise<SelfTestReport> {
+  const offered = offeredDevices();
+  if (!offered.includes(plan.device)) return { offered, speed: undefined, cases: [] };
+  const speed = await measureSpeed(plan, options.signal);
+  if (options.onlyIfFaster && speed.device > speed.cpu) return { offered, speed, cases: [] };
+  const models = selfTestModels();
+  const cases: SelfTestCase[] = [];
+  for (const [index, model] of models.entries()) {
+    options.onProgress?.((index + 1) / (models.length + 1));
+    const expected = await allOutputs(model, CPU_PLAN, options.signal);
+    const actual = await allOutputs(model, plan, options.signal);
+    for (const [name, values] of expected) {
+      const error = Math.max(...values.map((value, i) => relativeError(actual.get(name)![i], value)));
+      cases.push({ name: `${name} (${model.name})`, error, tolerance: FLOAT32_TOLERANCE });
+    }
+  }
+  return { offered, speed, cases };
+}
+
+/** Largest difference relative to the largest expected magnitude; NaN where anything is NaN or the lengths differ. */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return NaN;
+  let scale = 0;
+  let worst = 0;
+  for (let i = 0; i < expected.length; i++) {
+    scale = Math.max(scale, Math.abs(expected[i]));
+    worst = Math.max(worst, Math.abs(actual[i] - expected[i]));
+  }
+  return worst / scale;
+}
+
+/** Outputs by the kind of graph that made them. */
+type Outputs = Map<string, Float32Array[]>;
+
+async function allOutputs(
+  model: SyntheticModel,
+  plan: DevicePlan,
+  signal: AbortSignal | undefined,
+): Promise<Outputs> {
+  const sessions = new GraphSessions(model.config, model.tensors, plan);
+  const outputs: Outputs = new Map();
+  const add = (name: string, values: Float32Array): void => {
+    outputs.set(name, [...(outputs.get(name) ?? []), values.slice()]);
+  };
+  try {
+    await runTower(model, sessions, add);
+    for (const rows of PROMPT_ROWS) {
+      throwIfCancelled(signal);
+      await runDecoder(model, sessions, rows, [], 'attention', add);
+      const reductions = [halveAtLayerOne((scores) => add('score of a reduction', scores)), thinAtFirstStep];
+      await runDecoder(model, sessions, rows, reductions, 'reduced attention', add);
+    }
+  } finally {
+    await sessions.dispose();
+  }
+  return outputs;
+}
+
+async function runTower(
+  { config }: SyntheticModel,
+  sessions: GraphSessions,
+  add: (name: string, values: Float32Array) => void,
+): Promise<void> {
+  const { imageSize, hasClassToken } = config.vision;
+  const pixels = floatTensor(normalNumbers(11, 3 * imageSize ** 2), [1, 3, imageSize, imageSize]);
+  for (const signals of [
+    { attention: true, keys: true },
+    { attention: false, keys: false },
+  ]) {
+    const output = await (await sessions.vision(signals)).run({ pixels });
+    for (const tensor of Object.values(output)) add('vision tower', floats(tensor));
+  }
+  const rows = patchesPerSide(config.vision) ** 2 + (hasClassToken ? 1 : 0);
+  const width = config.vision.hiddenSize;
+  const features = floatTensor(normalNumbers(12, rows * width), [rows, width]);
+  add('projector', floats((await (await sessions.projector()).run({ features })).embeddings));
+}
+
+async function runDecoder(
+  model: SyntheticModel,
+  sessions: GraphSessions,
+  rows: number,
+  reductions: readonly Reduction[],
+  name: string,
+  add: (name: string, values: Float32Array) => void,
+): Promise<void> {
+  let stage = `${name} over the prompt`;
+  const run = decoding(model, sessions, rows, reductions, (row) => add(stage, row.attention));
+  add(stage, (await run.prefill(prompt(model, rows))).logits);
+  stage = `${name} over the cache`;
+  for (let step = 0; step < STEPS; step++) add(stage, (await run.step(step + 1)).logits);
+}
+
+function decoding(
+  { config }: SyntheticModel,
+  sessions: GraphSessions,
+  rows: number,
+  reductions: readonly Reduction[],
+  onAttention?: (row: AttentionRow) => void,
+): Decoding {
+  const stages: TraceStage[] = [];
+  const { text } = config;
+  const shape = { layers: text.numHiddenLayers, hasClassToken: false, imageTokens: rows - 2 * TEXT_ROWS };
+  return new Decoding(
+    {
+      text,
+      sessions,
+      reductions,
+      shape,
+      signal: undefined,
+      stages,
+      contextId: rows,
+      onSelectionTime: () => undefined,
+      onAttention,
+    },
+    rows + STEPS,
+  );
+}
+
+/** Random rows: text, image tokens, text. */
+function prompt({ config }: SyntheticModel, rows: number): Prompt {
+  const columns = config.text.hiddenSize;
+  const images = rows - 2 * TEXT_ROWS;
+  const text = (label: number): number[] => new Array<number>(TEXT_ROWS).fill(label);
+  const imageTokens = Array.from({ length: images }, (_, index) => index);
+  return {
+    hidden: { data: normalNumbers(13 + rows, rows * columns), rows, columns },
+    labels: [...text(SYSTEM_ROW), ...imageTokens, ...text(INSTRUCTION_ROW)],
+    imageTokens,
+    raster: Int32Array.from(imageTokens),
+  };
+}
+
+/** Keeps every second image token, whatever the scores: which ones must not hang on the last digits of a device. */
+function halveAtLayerOne(onScores: (scores: Float32Array) => void): Reduction {
+  return {
+    id: 'self-test',
+    spec: 'self-test',
+    layerBoundaries: () => [{ layer: 1, score: 'textQueries' }],
+    atLayer: ({ scores }) => {
+      onScores(scores);
+      const even = Array.from({ length: Math.ceil(scores.length / 2) }, (_, index) => 2 * index);
+      return { tokens: even.map((index) => ({ kind: 'kept', index })) };
+    },
+  };
+}
+
+/** Drops every third image token from the cache after the first step. */
+const thinAtFirstStep: Reduction = {
+  id: 'self-test',
+  spec: 'self-test',
+  atStep: ({ step, headAttention }) =>
+    step === 1
+      ? Uint32Array.from({ length: headAttention.columns }, (_, i) => i).filter((i) => i % 3 !== 0)
+      : undefined,
+};
+
+/** A first, short measurement decides whether the longer one is worth its time: on software adapters it is not. */
+async function measureSpeed(
+  plan: DevicePlan,
+  signal: AbortSignal | undefined,
+): Promise<{ cpu: number; device: number }> {
+  const model = speedTestModel();
+  const measure = async (rows: number): Promise<{ cpu: number; device: number }> => ({
+    cpu: await timeDecoder(model, CPU_PLAN, rows, signal),
+    device: await timeDecoder(model, plan, rows, signal),
+  });
+  const short = await measure(SHORT_ROWS);
+  return short.device > HOPELESS * short.cpu ? short : measure(LONG_ROWS);
+}
+
+/** Milliseconds for one prompt and a few steps: the best of some runs after one that compiles. */
+async function timeDecoder(
+  model: SyntheticModel,
+  plan: DevicePlan,
+  rows: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const sessions = new GraphSessions(model.config, model.tensors, plan);
+  const start = prompt(model, rows);
+  let best = Infinity;
+  try {
+    for (let run = 0; run <= TIMED_RUNS; run++) {
+      throwIfCancelled(signal);
+      const decoder = decoding(model, sessions, rows, []);
+      const before = performance.now();
+      await decoder.prefill(start);
+      for (let step = 0; step < STEPS; step++) await decoder.step(step + 1);
+      if (run > 0) best = Math.min(best, performance.now() - before);
+    }
+  } finally {
+    await sessions.dispose();
+  }
+  return best;
+}
