@@ -139,9 +139,7 @@ describe('a method that needs a trained head', () => {
     } catch (error) {
       refusal = error;
     }
-    expect((refusal as InputError).why).toContain(
-      'variant=gumbel,lambda=0.1; variant=gumbel,lambda=0.3',
-    );
+    expect((refusal as InputError).why).toContain('variant=gumbel,lambda=0.1; variant=gumbel,lambda=0.3');
   });
 });
 
@@ -238,6 +236,20 @@ function normalDistribution(x: number): number {
   for (let i = 1; i < steps; i++) sum += density((x * i) / steps) * (i % 2 ? 4 : 2);
   return 0.5 + (sum * x) / steps / 3;
 }
+
+describe('the fixed rate that DyRate is held against', () => {
+  it('drops to the same budget for every question, in the same order', () => {
+    const input = stepInput(100, 6);
+    const keep = [...only('fixedrate:keep=25').atStep!(input)!];
+    expect(keep).toEqual([...only('dyrate').atStep!({ ...input, heads: { dyRate: [always(3, 4)] } })!]);
+    expect([...only('fixedrate:keep=25%').atStep!(input)!]).toEqual(keep);
+  });
+
+  it('changes nothing once that many are left, or where all are to stay', () => {
+    expect(only('fixedrate:keep=25').atStep!(stepInput(25, 7, { enteredDecoder: 100 }))).toBeUndefined();
+    expect(only('fixedrate:keep=all').atStep!(stepInput(100, 7))).toBeUndefined();
+  });
+});
 
 describe('GELU', () => {
   it('is x Phi(x)', () => {

@@ -2,6 +2,7 @@ import { divPrune } from './divPrune';
 import { downscale } from './downscale';
 import { dyRate } from './dyRate';
 import { fastV } from './fastV';
+import { fixedRate } from './fixedRate';
 import { llamaVid } from './llamaVid';
 import { mmr } from './mmr';
 import { pixelPrune } from './pixelPrune';
@@ -32,4 +33,5 @@ export const REDUCTIONS: readonly ReductionMethod[] = [
   uniform,
   pool,
   downscale,
+  fixedRate,
 ];
