@@ -47,6 +47,7 @@ function result(overrides: Partial<AnswerResult>): AnswerResult {
     trace: { version: 1, images: [], decoderTokens: [], stages: [], answer: [] },
     model: { name: 'tiny', directory: 'model', family: 'llava', parameters: 1, hash: 'h' },
     device: 'cpu',
+    precision: 'fp32',
     reduction: 'fastv:layer=2,keep=0.5',
     question: 'What is this?',
     ...overrides,

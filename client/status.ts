@@ -59,7 +59,8 @@ export function detailText(status: Status | undefined): string {
     return `${status.stage ?? ''}${percent}`;
   }
   const memory = status.memoryBytes === undefined ? undefined : `${Math.round(status.memoryBytes / 1e6)} MB`;
-  return [status.model?.name, status.device, memory].filter(Boolean).join(' · ');
+  const precision = status.precision === 'q4' ? vscode.l10n.t('4-bit weights') : status.precision;
+  return [status.model?.name, status.device, precision, memory].filter(Boolean).join(' · ');
 }
 
 interface ActionItem extends vscode.QuickPickItem {
@@ -90,6 +91,12 @@ function actionsFor(status: Status | undefined): ActionItem[] {
     command: 'workbench.action.openSettings',
     values: ['fovea.device'],
   };
+  const precision = {
+    label: vscode.l10n.t('$(settings) Choose Precision...'),
+    detail: status?.precisionNote,
+    command: 'workbench.action.openSettings',
+    values: ['fovea.precision'],
+  };
   const restart = {
     label: vscode.l10n.t('$(debug-restart) Restart Inference'),
     command: 'fovea.restartInference',
@@ -98,7 +105,7 @@ function actionsFor(status: Status | undefined): ActionItem[] {
   const clear = { label: vscode.l10n.t('$(clear-all) Clear Answer Cache'), command: 'fovea.clearCache' };
   switch (status?.state) {
     case 'failed':
-      return [model, device, restart, log];
+      return [model, device, precision, restart, log];
     case 'stopped':
       return [restart, log, device, model];
     case 'loading':
@@ -107,6 +114,6 @@ function actionsFor(status: Status | undefined): ActionItem[] {
     case undefined:
     case 'idle':
     case 'ready':
-      return [ask, view, model, device, clear, restart, log];
+      return [ask, view, model, device, precision, clear, restart, log];
   }
 }

@@ -184,6 +184,8 @@ export interface AnswerResult {
   trace: ReductionTrace;
   model: ModelSummary;
   device: string;
+  /** How the decoder's weights were held. */
+  precision: 'fp32' | 'q4';
   /** The canonical reduction spec, `none` included. */
   reduction: string;
   question: string;
@@ -335,6 +337,8 @@ export interface Settings {
   model: string;
   /** Key `fovea.device`. */
   device: DeviceChoice;
+  /** Key `fovea.precision`: how the decoder's weights are held. */
+  precision: 'auto' | 'fp32' | 'q4';
   /** Reduction spec such as `visionzip:keep=64+fastv:layer=2,keep=0.5`; `none` = no reduction. Key `fovea.reduction`. */
   reduction: string;
   /** How a picture that is not square becomes one, for models without tiles. Key `fovea.fit`. */
@@ -363,6 +367,7 @@ export type DeviceChoice = 'auto' | 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml'
 export const DEFAULT_SETTINGS: Settings = {
   model: '',
   device: 'auto',
+  precision: 'auto',
   reduction: 'none',
   fit: 'pad',
   maxTokens: 256,
@@ -786,6 +791,9 @@ export namespace StatusNotification {
     device?: string;
     /** What spoke for this device, or against others, in sentences; absent where it is simply what was asked for. */
     deviceNote?: string;
+    /** How the decoder's weights are held, and why. */
+    precision?: string;
+    precisionNote?: string;
     /** Memory of the inference process, in bytes. */
     memoryBytes?: number;
     /** Questions that wait, without the one at work. */

@@ -19,6 +19,7 @@ describe('parseSettings', () => {
     const value = {
       model: '/m',
       device: 'cpu',
+      precision: 'q4',
       reduction: 'fastv',
       fit: 'crop',
       maxTokens: 1,

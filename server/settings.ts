@@ -1,6 +1,7 @@
 import { DEFAULT_SETTINGS, type Settings } from './protocol';
 
 const DEVICES: readonly Settings['device'][] = ['auto', 'cpu', 'webgpu', 'cuda', 'dml', 'coreml'];
+const PRECISIONS: readonly Settings['precision'][] = ['auto', 'fp32', 'q4'];
 const FITS: readonly Settings['fit'][] = ['pad', 'crop'];
 const EXPLAIN: readonly Settings['hover']['explain'][] = ['onDemand', 'onHover', 'off'];
 /** A reduction spec is short; a longer text is no spec. */
@@ -20,6 +21,7 @@ export function parseSettings(value: unknown, warn: (message: string) => void): 
   return {
     model: read.text('model', defaults.model),
     device: read.choice('device', DEVICES, defaults.device),
+    precision: read.choice('precision', PRECISIONS, defaults.precision),
     reduction: read.text('reduction', defaults.reduction) || defaults.reduction,
     fit: read.choice('fit', FITS, defaults.fit),
     maxTokens: read.number('maxTokens', 1, 4096, true, defaults.maxTokens),

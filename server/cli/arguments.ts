@@ -3,6 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { version } from '../../package.json';
 import { InputError } from '../llava/errors';
 import { parseReduction } from '../llava/reduction/parse';
+import { PRECISION_CHOICES, type PrecisionChoice } from '../llava/checkpoint/precision';
 import { REDUCTIONS } from '../llava/reduction/registry';
 import { DEVICE_CHOICES, type DeviceChoice } from '../llava/runtime/device';
 import type { SamplingOptions } from '../protocol';
@@ -19,6 +20,7 @@ export interface AskCommand {
   model: string;
   reduction: string;
   device: DeviceChoice;
+  precision: PrecisionChoice;
   fit: 'pad' | 'crop';
   system: string | undefined;
   raw: boolean;
@@ -46,6 +48,7 @@ export interface AnalyzeCommand {
   question: string;
   model: string;
   device: DeviceChoice;
+  precision: PrecisionChoice;
   fit: 'pad' | 'crop';
   system: string | undefined;
   maxTokens: number | undefined;
@@ -105,6 +108,7 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
                           for example  fastv:layer=2,keep=0.5   visionzip:dominant=54,contextual=10
                           all parameters: docs/methods.md
   --device <device>       ${DEVICE_CHOICES.join(' | ')} (default: auto)
+  --precision <p>         ${PRECISION_CHOICES.join(' | ')}: the decoder's weights as they are, or in 4 bits (default: auto)
   --fit <fit>             pad: the whole image (default) | crop: the middle square
   --max-tokens <n>        longest answer
   --temperature <t>       0 = always the likeliest token (default)
@@ -116,12 +120,13 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
   --json                  one JSON object on stdout and nothing else
 
 compare asks the same question under every --reduce and shows answers, tokens, times, memory and multiplications side
-by side; what differs from the first answer is marked. It takes --model, --device, --fit, --max-tokens and --system.
+by side; what differs from the first answer is marked. It takes --model, --device, --precision, --fit,
+--max-tokens and --system.
   --html <file>           a page with the token maps
 
 analyze asks without reduction and shows where the model looks: attention by type of token, layer and answer
 token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
-from any layer on. It takes --model, --device, --fit, --max-tokens and --system as above.
+from any layer on. It takes --model, --device, --precision, --fit, --max-tokens and --system as above.
   --html <file>           a page of charts
 
 options of model
@@ -139,6 +144,7 @@ exit codes
 const QUESTION_OPTIONS = {
   model: { type: 'string' },
   device: { type: 'string', default: 'auto' },
+  precision: { type: 'string', default: 'auto' },
   fit: { type: 'string', default: 'pad' },
   system: { type: 'string' },
   'max-tokens': { type: 'string' },
@@ -195,6 +201,7 @@ function parseAsk(args: readonly string[]): AskCommand {
     model: values.model ?? embeddedModelDirectory(),
     reduction: values.reduce,
     device: oneOf('device', values.device, DEVICE_CHOICES),
+    precision: oneOf('precision', values.precision, PRECISION_CHOICES),
     fit: oneOf('fit', values.fit, ['pad', 'crop'] as const),
     system: values.system,
     raw: values['raw-prompt'],
@@ -237,6 +244,7 @@ function greedyQuestion(
     ...imageAndQuestion(command, positionals),
     model: values.model ?? embeddedModelDirectory(),
     device: oneOf('device', values.device, DEVICE_CHOICES),
+    precision: oneOf('precision', values.precision, PRECISION_CHOICES),
     fit: oneOf('fit', values.fit, ['pad', 'crop'] as const),
     system: values.system,
     maxTokens: maxTokens(values['max-tokens']),

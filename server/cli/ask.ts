@@ -69,6 +69,7 @@ export function jsonOutput(result: AnswerResult): object {
     prefillMacsUnreduced: result.costs.prefillMacsUnreduced,
     model: result.model,
     device: result.device,
+    precision: result.precision,
     reduction: result.reduction,
     question: result.question,
   };

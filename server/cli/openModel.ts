@@ -5,6 +5,7 @@ import { Devices } from '../inference/devices';
 import { tryDevice } from '../inference/deviceTrial';
 import { VerdictFile } from '../inference/deviceVerdicts';
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
+import type { PrecisionChoice } from '../llava/checkpoint/precision';
 import { LlavaModel } from '../llava/model';
 import type { DeviceChoice } from '../llava/runtime/device';
 import type { ProgressLine } from './progress';
@@ -21,12 +22,17 @@ export function machineDevices(): Devices {
 
 /** Chooses the device, which may mean to test it first, and opens the model on it. */
 export async function openModel(
-  command: { readonly model: string; readonly device: DeviceChoice },
+  command: {
+    readonly model: string;
+    readonly device: DeviceChoice;
+    readonly precision: PrecisionChoice;
+  },
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<LlavaModel> {
   const { plan, note } = await machineDevices().choose(command.device, { signal, onProgress: progress.show });
   progress.clear();
   if (plan.device !== 'cpu' && note !== undefined) process.stderr.write(`${plan.device}: ${note}\n`);
-  return LlavaModel.open(command.model, { plan, signal, onProgress: progress.show });
+  const { precision } = command;
+  return LlavaModel.open(command.model, { plan, precision, signal, onProgress: progress.show });
 }

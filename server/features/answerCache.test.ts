@@ -24,6 +24,7 @@ function cache(maxBytes = 1e6, folder: string | null = directory): AnswerCache {
 const key = (question: string): AnswerKey => ({
   images: ['00'],
   question,
+  precision: 'auto',
   model: 'm',
   reduction: 'none',
   fit: 'pad',
@@ -55,6 +56,7 @@ describe('an answer', () => {
     const reordered = Object.fromEntries(Object.entries(base).reverse()) as unknown as AnswerKey;
     expect(answerKeyText(reordered)).toBe(answerKeyText(base));
     const changes: Partial<AnswerKey>[] = [
+      { precision: 'q4' },
       { images: ['01'] },
       { images: ['00', '00'] },
       { question: 'b' },

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import cacache from 'cacache';
-import type { AnswerResult, SamplingOptions } from '../protocol';
+import type { AnswerResult, SamplingOptions, Settings } from '../protocol';
 
 /** Changes when the meaning of a stored answer changes; old entries are then never found and grow out. */
-const FORMAT = 1;
+const FORMAT = 2;
 /** After a size limit was reached this part of it stays, so that not every new answer removes one. */
 const KEEP_FRACTION = 0.8;
 
@@ -23,6 +23,8 @@ export interface AnswerKey {
   rawPrompt?: string;
   /** {@link ModelSummary.hash}. */
   model: string;
+  /** As the settings say; what `auto` chooses is the same on one machine. */
+  precision: Settings['precision'];
   /** The canonical spec. */
   reduction: string;
   fit: 'pad' | 'crop';
@@ -31,7 +33,7 @@ export interface AnswerKey {
 
 /** The key as text: equal for equal questions, whatever the order of their fields. */
 export function answerKeyText(key: AnswerKey): string {
-  const { images, question, system, rawPrompt, model, reduction, fit, sampling } = key;
+  const { images, question, system, rawPrompt, model, precision, reduction, fit, sampling } = key;
   const { maxTokens, temperature, topP, seed } = sampling;
   const fields = [
     FORMAT,
@@ -40,6 +42,7 @@ export function answerKeyText(key: AnswerKey): string {
     system,
     rawPrompt,
     model,
+    precision,
     reduction,
     fit,
     maxTokens,

@@ -130,12 +130,18 @@ export class Asking {
       system,
       rawPrompt,
       model: summary.hash,
+      precision: settings.precision,
       reduction,
       fit,
       sampling,
     };
     const task: Task = {
-      choice: { directory, device: settings.device, cacheDirectory: engineCacheDirectory },
+      choice: {
+        directory,
+        device: settings.device,
+        precision: settings.precision,
+        cacheDirectory: engineCacheDirectory,
+      },
       question: {
         images: images.map(({ bytes }) => bytes),
         question,

@@ -1,6 +1,7 @@
 import type { AnswerResult, AttentionAnalysis, ErrorData, ModelSummary, SamplingOptions } from '../protocol';
 import type { DevicePlan } from '../llava/runtime/device';
 import type { SelfTestReport } from '../llava/runtime/selfTest';
+import type { ChosenPrecision, PrecisionChoice } from '../llava/checkpoint/precision';
 
 /**
  * What the language server and the inference process say to each other. The channel is Node's IPC with `advanced`
@@ -12,6 +13,7 @@ export interface ModelPlan {
   directory: string;
   /** A device that has passed its test. */
   plan: DevicePlan;
+  precision: PrecisionChoice;
   /** Folder for what the engine derives from the checkpoint; absent: the engine's own in the user's cache. */
   cacheDirectory?: string;
 }
@@ -20,6 +22,7 @@ export interface LoadedModel {
   summary: ModelSummary;
   /** The device that was opened. */
   device: string;
+  precision: ChosenPrecision;
 }
 
 /** One question, with everything that changes its answer. */

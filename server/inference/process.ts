@@ -13,12 +13,13 @@ const MAX_PICTURE_SIDE = 2048;
 
 /** The engine is loaded with the first call that needs it: a failing native library is then an answer, not a riddle. */
 const engine: Engine = {
-  async open({ directory, plan, cacheDirectory }, options) {
+  async open({ directory, plan, precision, cacheDirectory }, options) {
     const { LlavaModel } = await import('../llava/model');
-    const model = await LlavaModel.open(directory, { plan, cacheDirectory, ...options });
+    const model = await LlavaModel.open(directory, { plan, precision, cacheDirectory, ...options });
     return {
       summary: model.summary,
       device: model.device,
+      precision: model.precision,
       ask: (question, askOptions) => model.ask(question, askOptions),
       analyze: (question, analysisOptions) => model.analyze(question, analysisOptions),
     };

@@ -22,7 +22,11 @@ export function serveEngine(engine: Engine): void {
     switch (message.name) {
       case 'open': {
         model = await engine.open(message.params, { signal, onProgress });
-        return { summary: model.summary, device: model.device } satisfies Calls['open']['result'];
+        return {
+          summary: model.summary,
+          device: model.device,
+          precision: model.precision,
+        } satisfies Calls['open']['result'];
       }
       case 'ask': {
         if (!model) throw noModel();

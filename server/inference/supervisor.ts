@@ -225,6 +225,8 @@ export class Supervisor {
         model: model.summary,
         device: model.device,
         deviceNote,
+        precision: model.precision.precision,
+        precisionNote: model.precision.reason,
         ...cleared,
       });
       const result =
@@ -262,6 +264,8 @@ export class Supervisor {
       model: undefined,
       device: undefined,
       deviceNote: undefined,
+      precision: undefined,
+      precisionNote: undefined,
       memoryBytes: undefined,
       ...cleared,
     });
@@ -281,6 +285,8 @@ export class Supervisor {
       model: undefined,
       device: undefined,
       deviceNote: undefined,
+      precision: undefined,
+      precisionNote: undefined,
       memoryBytes: undefined,
       ...cleared,
     });
@@ -299,6 +305,8 @@ export class Supervisor {
           context,
           () => this.#queue.waiting > 0,
         );
+        const { precision, reason } = loaded.precision;
+        this.#options.log(`Weights in ${precision}: ${reason}.`);
         this.#open = { child, choice, model: loaded, deviceNote: note };
         return this.#open;
       } catch (error) {

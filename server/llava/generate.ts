@@ -79,7 +79,7 @@ export interface GenerationContext {
 }
 
 /** Everything of {@link AnswerResult} that the way of one question decides. */
-export type Generation = Omit<AnswerResult, 'model' | 'device'>;
+export type Generation = Omit<AnswerResult, 'model' | 'device' | 'precision'>;
 
 /** The way of one question, top to bottom. */
 export async function generate(

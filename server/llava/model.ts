@@ -1,9 +1,11 @@
+import { totalmem } from 'node:os';
+
 import type { AnswerResult, AttentionAnalysis, ModelSummary } from '../protocol';
 import { analyzeQuestion, type AnalysisOptions, type AnalysisQuestion } from './analysis/analyzeQuestion';
 import { defaultCacheDirectory } from './cacheDirectory';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
-import type { Precision } from './checkpoint/precision';
+import { type ChosenPrecision, choosePrecision, type PrecisionChoice } from './checkpoint/precision';
 import { prepareWeights } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
@@ -17,7 +19,8 @@ import { Tokenizer } from './text/tokenizer';
 export interface LoadOptions {
   /** Where it runs; the CPU by default. Another device should have passed the self-test first (runtime/selfTest.ts). */
   readonly plan?: DevicePlan;
-  readonly precision?: Precision;
+  /** How the decoder's weights are held. @default 'auto' */
+  readonly precision?: PrecisionChoice;
   /** Where converted weights are kept; the user's cache folder by default. */
   readonly cacheDirectory?: string;
   readonly signal?: AbortSignal;
@@ -38,6 +41,7 @@ export class LlavaModel {
     readonly checkpoint: Checkpoint,
     readonly tokenizer: Tokenizer,
     readonly sessions: GraphSessions,
+    readonly precision: ChosenPrecision,
     loadMilliseconds: number,
   ) {
     this.loadMilliseconds = loadMilliseconds;
@@ -53,17 +57,23 @@ export class LlavaModel {
     const { signal, onProgress } = options;
     onProgress?.({ stage: 'checkpoint' });
     const checkpoint = await openCheckpoint(directory, { signal });
-    const tensors = await prepareWeights(checkpoint, options.precision ?? 'fp32', {
+    const plan = options.plan ?? CPU_PLAN;
+    requireOffered(plan.device);
+    const precision = choosePrecision(
+      options.precision ?? 'auto',
+      checkpoint.config,
+      plan.device,
+      totalmem(),
+    );
+    const tensors = await prepareWeights(checkpoint, precision.precision, {
       cacheDirectory: options.cacheDirectory ?? defaultCacheDirectory(),
       signal,
       onProgress: (fraction) => onProgress?.({ stage: 'weights', fraction }),
     });
     throwIfCancelled(signal);
-    const plan = options.plan ?? CPU_PLAN;
-    requireOffered(plan.device);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);
     const sessions = new GraphSessions(checkpoint.config, tensors, plan);
-    return new LlavaModel(checkpoint, tokenizer, sessions, performance.now() - start);
+    return new LlavaModel(checkpoint, tokenizer, sessions, precision, performance.now() - start);
   }
 
   get summary(): ModelSummary {
@@ -81,7 +91,8 @@ export class LlavaModel {
     // The load is part of the first question's time and of no other's.
     generation.costs.timings.load += this.loadMilliseconds;
     this.loadMilliseconds = 0;
-    return { ...generation, model: this.summary, device: this.device };
+    const { precision } = this.precision;
+    return { ...generation, model: this.summary, device: this.device, precision };
   }
 
   /** Measures where the model looks while it answers, and what the image tokens are worth; waits for its turn like a question. */

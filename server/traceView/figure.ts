@@ -309,7 +309,7 @@ function legendMarkup(result: AnswerResult, options: FigureOptions, place: Legen
       `prefill ${formatMilliseconds(costs.timings.prefill)}${costs.prefixReused ? ` (${formatCount(costs.prefixReused.tokens)} tokens read before)` : ''}`,
       `cache ${formatBytes(costs.cacheBytes)}`,
       formatMacs(costs.prefillMacs),
-      result.device,
+      `${result.device} ${result.precision}`,
       `${model.name} (${model.hash.slice(0, 12)})`,
       'Fovea',
     ].join(' · '),

@@ -160,6 +160,7 @@ const result = shape({
   trace,
   model: modelSummary,
   device: text,
+  precision: oneOf('fp32', 'q4'),
   reduction: text,
   question: text,
 });

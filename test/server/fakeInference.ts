@@ -100,6 +100,7 @@ const engine: Engine = {
     return {
       summary,
       device,
+      precision: { precision: 'fp32', reason: 'the fake has no weights' },
       async ask(question, { signal, onToken, onProgress }) {
         const text = question.question;
         const plain = JSON.parse(process.env.FAKE_PLAIN ?? '{}') as Script;
@@ -190,6 +191,7 @@ function answerOf(answer: string, question: string, reduction: string, images: n
     trace: { version: 1, images: [], decoderTokens: [], stages: [], answer: [] },
     model: { name: 'fake', directory: '', family: 'fake', parameters: 1, hash: 'fake' },
     device: 'cpu',
+    precision: 'fp32',
     reduction,
     question,
   };

@@ -118,6 +118,7 @@ export function syntheticResult(options: SyntheticOptions = {}): AnswerResult {
       hash: '9f2c4e7a1b3d5f60'.repeat(4),
     },
     device: 'cpu',
+    precision: 'fp32',
     reduction:
       [options.visionzip && visionZipSpec(options.visionzip), options.fastv && fastVSpec(options.fastv)]
         .filter(Boolean)
