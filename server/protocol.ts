@@ -26,9 +26,10 @@ export interface ErrorData {
 // ---------------------------------------------------------------------------------------------- trace
 
 /**
- * Identifies one image token through all stages. Each image of the prompt owns a block of ids:
- * `firstId + raster index` for its patches, then {@link ImageLayout.classTokenId} for the tower's CLS token (where
- * there is one) and {@link ImageLayout.contextTokenId} for a token that a method synthesised from all patches.
+ * Identifies one image token through all stages. Each image of the prompt owns a block of ids: for each of its tiles
+ * `firstId + raster index` in the tile, then {@link ImageLayout.classTokenId} for the tower's CLS token (where
+ * there is one) and {@link ImageLayout.contextTokenId} for a token that a method synthesised from all patches, then the
+ * same two of every further tile, then {@link ImageLayout.newlines}.
  */
 export type TokenId = number;
 
@@ -40,14 +41,33 @@ export interface PixelRect {
   height: number;
 }
 
-/** One square that the vision tower saw: for plain LLaVA the whole (padded or cropped) image, for tiled models several. */
+/**
+ * Image tokens of one square that the vision tower saw: for plain LLaVA the whole (padded or cropped) image; for tiled models
+ * the overview first, then the tiles that hold details, without the patches that hold padding only. A patch is what one token
+ * stands for; where a model shrinks its details (OneVision), the token is mixed of several of the tower's patches.
+ */
 export interface TileLayout {
   /** Id of the tile's first patch; patches follow in raster order. */
   firstId: TokenId;
   rows: number;
   columns: number;
-  /** Where the tile lies in the source image; a patch is the (row, column) cell of this rectangle. */
+  /** Where the patches lie in the source image; a patch is the (row, column) cell of this rectangle. */
   source: PixelRect;
+  /**
+   * Edges of the columns (`columns` + 1) and rows (`rows` + 1) in source pixels, where they are not evenly spaced: patches of
+   * shrunk details that reach over the border of a tile. A patch belongs to the tile that holds its middle.
+   */
+  edges?: { x: number[]; y: number[] };
+  /** Of tiles after the first one, whose tokens these are; the first one's are the image's own. */
+  classTokenId?: TokenId;
+  contextTokenId?: TokenId;
+}
+
+/** A learned token that tells a tiled model where a row of its details ends (`image_newline`). */
+export interface NewlineLayout {
+  id: TokenId;
+  /** The row of patches that it ends, in source pixels. */
+  row: PixelRect;
 }
 
 /** How one image of the prompt became image tokens. */
@@ -64,6 +84,8 @@ export interface ImageLayout {
   patches: number;
   classTokenId: TokenId;
   contextTokenId: TokenId;
+  /** Top to bottom; absent for models without tiles. */
+  newlines?: NewlineLayout[];
 }
 
 /** Several tokens that became one. Weights are those of the linear combination that was computed. */
@@ -94,8 +116,8 @@ export interface TraceStage {
   merged: MergedToken[];
   dropped: TokenId[];
   /**
-   * The score the method ranked by, aligned with `received` (a CLS token, which is last there, is not ranked and has none);
-   * absent where a method ranks by nothing.
+   * The score the method ranked by, aligned with `received` (a CLS token and newlines, which come last there before the decoder,
+   * are not ranked and have none); absent where a method ranks by nothing.
    */
   scores?: { name: string; values: number[] };
   /** Time of the selection alone, in milliseconds. */

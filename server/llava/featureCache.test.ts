@@ -7,6 +7,8 @@ const output = (signals: { attention?: boolean; keys?: boolean } = {}): TowerOut
   attention: signals.attention ? new Float32Array(2) : undefined,
   keys: signals.keys ? { data: new Float32Array(2), rows: 2, columns: 1 } : undefined,
 });
+/** What an entry without signals takes. */
+const BYTES = 16;
 const none = { attention: false, keys: false };
 
 describe('FeatureCache', () => {
@@ -20,7 +22,7 @@ describe('FeatureCache', () => {
   });
 
   it('gives an output only where it holds every signal that is asked for', () => {
-    const cache = new FeatureCache(2);
+    const cache = new FeatureCache(2 * BYTES);
     cache.set('a', output({ attention: true }));
     expect(cache.get('a', none)).toBeDefined();
     expect(cache.get('a', { attention: true, keys: false })).toBeDefined();
@@ -28,7 +30,7 @@ describe('FeatureCache', () => {
   });
 
   it('forgets what was used longest ago', () => {
-    const cache = new FeatureCache(2);
+    const cache = new FeatureCache(2 * BYTES);
     cache.set('a', output());
     cache.set('b', output());
     cache.get('a', none);
@@ -36,5 +38,16 @@ describe('FeatureCache', () => {
     expect(cache.get('b', none)).toBeUndefined();
     expect(cache.get('a', none)).toBeDefined();
     expect(cache.get('c', none)).toBeDefined();
+  });
+
+  it('counts what an entry holds, also when it is replaced', () => {
+    const cache = new FeatureCache(2 * BYTES);
+    for (let i = 0; i < 5; i++) cache.set('a', output());
+    cache.set('b', output());
+    expect(cache.get('a', none)).toBeDefined();
+    // With its signals an entry takes twice the room.
+    cache.set('b', output({ attention: true, keys: true }));
+    expect(cache.get('a', none)).toBeUndefined();
+    expect(cache.get('b', none)).toBeDefined();
   });
 });

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { LeastRecentlyUsed } from './leastRecentlyUsed';
 import type { Matrix } from './reduction/reduction';
 
-/** What the tower said about one image, patches in raster order. */
+/** What the tower said about one of its inputs (an image, or a tile of one), patches in raster order. */
 export interface TowerOutput {
   /** Patches, then (where the tower has one) the CLS token as the last row. */
   readonly features: Matrix;
@@ -15,13 +15,15 @@ export interface TowerOutput {
 
 /**
  * The tower's output for the images of the last few questions: it depends on the pixels alone, so a further question about
- * the same picture skips the tower. Keyed by the pixels themselves, so that fit, limits and file format need no thought.
+ * the same picture skips the tower. Keyed by the pixels themselves, so that fit, limits and file format need no thought, and
+ * empty tiles of a picture are computed once.
  */
 export class FeatureCache {
   private readonly outputs: LeastRecentlyUsed<TowerOutput>;
 
-  constructor(capacity: number) {
-    this.outputs = new LeastRecentlyUsed(capacity);
+  /** @param maxBytes of all outputs together. */
+  constructor(maxBytes: number) {
+    this.outputs = new LeastRecentlyUsed(Infinity, maxBytes);
   }
 
   static key(pixelValues: Float32Array): string {
@@ -37,7 +39,9 @@ export class FeatureCache {
   }
 
   set(key: string, output: TowerOutput): void {
-    this.outputs.set(key, output);
+    const { features, attention, keys } = output;
+    const bytes = features.data.byteLength + (attention?.byteLength ?? 0) + (keys?.data.byteLength ?? 0);
+    this.outputs.set(key, output, bytes);
   }
 }
 

@@ -1,18 +1,12 @@
-import type {
-  AnswerResult,
-  ImageLayout,
-  PixelRect,
-  ReductionTrace,
-  SamplingOptions,
-  TokenId,
-} from '../protocol';
+import type { AnswerResult, ImageLayout, ReductionTrace, SamplingOptions } from '../protocol';
 import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
-import { patchesPerSide, type VisionConfig } from './checkpoint/config';
+import { patchesPerSide, towerSquare } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
 import type { FeatureCache } from './featureCache';
-import { encodeImage, type ImageTokens } from './imageTokens';
+import { type ImagePlan, planSquare, planTiles } from './imagePlan';
+import { encodeImage, type ImageTokens, type PreparedImage, rasterIndex } from './imageTokens';
 import { formatReduction, parseReduction } from './reduction/parse';
 import type { PrefixCache } from './prefixCache';
 import { requireHeads } from './reduction/heads';
@@ -24,7 +18,8 @@ import { createSampler, topLogits } from './text/sampling';
 import type { Tokenizer } from './text/tokenizer';
 import { rounded } from './trace';
 import { decodeImage, type DecodeLimits } from './vision/decode';
-import { preprocessImage, type PreprocessedImage } from './vision/preprocess';
+import { planDetails } from './vision/anyres';
+import { preprocessDetails, preprocessImage } from './vision/preprocess';
 
 const DEFAULT_MAX_TOKENS = 256;
 const FIRST_STEP_LOGITS = 20;
@@ -94,7 +89,12 @@ export async function generate(
 
   // bytes -> decode -> fit -> pixels
   options.onProgress?.({ stage: 'image' });
-  const images = await prepareImages(question, context.checkpoint, reductions, time, options.signal);
+  const images = await prepareImages(context.checkpoint, question.images, {
+    ...question,
+    reductions,
+    signal: options.signal,
+    spend: (stage, milliseconds) => time.add(stage, milliseconds),
+  });
   return generateFromPixels(context, images, question, options, time);
 }
 
@@ -122,7 +122,7 @@ export async function generateFromPixels(
   options.onProgress?.({ stage: 'vision' });
   const trace: ReductionTrace = {
     version: 1,
-    images: inputs.map((input) => input.layout),
+    images: inputs.map(({ plan }) => plan.layout),
     decoderTokens: [],
     stages: [],
     answer: [],
@@ -132,7 +132,7 @@ export async function generateFromPixels(
   for (const input of inputs) {
     throwIfCancelled(signal);
     encoded.push(
-      await encodeImage(input.image, input.layout, {
+      await encodeImage(input, {
         checkpoint,
         sessions,
         reductions,
@@ -148,10 +148,12 @@ export async function generateFromPixels(
   }
 
   // text embeddings around the image spans
-  const prompt = await assemblePrompt(context, ids, encoded, trace.images);
+  const plans = inputs.map(({ plan }) => plan);
+  const prompt = await assemblePrompt(context, ids, encoded, plans);
   trace.decoderTokens = [...prompt.imageTokens];
   options.onPrompt?.(prompt);
-  const imageTokensPerImage = unreducedTokens(checkpoint, trace.images[0]);
+  const unreducedCounts = trace.images.map((layout) => unreducedTokens(checkpoint, layout));
+  const unreduced = unreducedCounts.reduce((sum, count) => sum + count, 0);
   const maxTokens = answerBudget(checkpoint, question.sampling, prompt.labels.length);
 
   // decoder segments -> atLayer -> logits
@@ -161,7 +163,7 @@ export async function generateFromPixels(
       text: config.text,
       sessions,
       reductions,
-      shape: modelShape(checkpoint, imageTokensPerImage),
+      shape: modelShape(checkpoint, unreduced),
       heads: checkpoint.heads,
       signal,
       stages: trace.stages,
@@ -186,17 +188,15 @@ export async function generateFromPixels(
   const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace);
   output = answer.first;
   const total = time.elapsed();
-  const unreduced = imageTokensPerImage * inputs.length;
+  const towerInputs = plans.reduce((sum, plan) => sum + plan.inputs.length, 0);
+  const patches = plans.reduce((sum, { layout }) => sum + layout.patches, 0);
+  const newlines = plans.reduce((sum, plan) => sum + plan.newlines.length, 0);
   const textTokens = prompt.labels.length - prompt.imageTokens.length;
 
   return {
     answer: answer.text,
     answerTokenIds: answer.ids,
-    promptTokenIds: expandImageTokens(
-      ids,
-      config.imageTokenIndex,
-      inputs.map(() => imageTokensPerImage),
-    ),
+    promptTokenIds: expandImageTokens(ids, config.imageTokenIndex, unreducedCounts),
     firstStep: topLogits(output.logits, FIRST_STEP_LOGITS),
     finish: answer.finish,
     costs: {
@@ -207,13 +207,13 @@ export async function generateFromPixels(
       },
       cacheBytes,
       prefillMacs: prefillMacs(config, {
-        images: inputs.length,
+        images: towerInputs,
         projected: encoded.reduce((sum, image) => sum + image.projected, 0),
         tokensPerLayer,
       }),
       prefillMacsUnreduced: prefillMacs(config, {
-        images: inputs.length,
-        projected: unreduced,
+        images: towerInputs,
+        projected: plans.reduce((sum, plan) => sum + plan.projected, unreduced - patches - newlines),
         tokensPerLayer: tokensPerLayer.map(() => textTokens + unreduced),
       }),
       imagesReused,
@@ -237,60 +237,54 @@ export async function generateFromPixels(
   };
 }
 
-/** An image as the tower takes it, and how its patches lie in the source. */
-export interface PreparedImage {
-  readonly image: PreprocessedImage;
-  readonly layout: ImageLayout;
+export interface PreparationOptions {
+  readonly fit?: 'pad' | 'crop';
+  readonly limits?: Partial<DecodeLimits>;
+  readonly reductions?: readonly Reduction[];
+  readonly signal?: AbortSignal;
+  readonly spend?: (stage: 'decode' | 'preprocess', milliseconds: number) => void;
 }
 
-async function prepareImages(
-  question: Question,
+/** Encoded image files -> tower inputs, and the plan of their tokens. */
+export async function prepareImages(
   checkpoint: Checkpoint,
-  reductions: readonly Reduction[],
-  time: Stopwatch,
-  signal: AbortSignal | undefined,
+  files: readonly Uint8Array[],
+  { fit: wanted = 'pad', limits, reductions = [], signal, spend }: PreparationOptions = {},
 ): Promise<PreparedImage[]> {
-  const { vision } = checkpoint.config;
-  const side = patchesPerSide(vision);
+  const { preprocessor } = checkpoint;
+  const { vision, anyres, modelType } = checkpoint.config;
+  const tower = towerSquare(vision);
   const shrinking = reductions.find((reduction) => reduction.atPixels);
-  const content = shrinking?.atPixels?.({ grid: { rows: side, columns: side } });
-  const fit = question.fit ?? 'pad';
+  // OneVision looks at several pictures as one padded square each, with a newline behind it.
+  const several = modelType === 'llava_onevision' && files.length > 1;
+  const tiled = several ? undefined : anyres;
+  // The overview of a tiled image is squeezed, as its processor does it.
+  const fit = several ? 'pad' : tiled ? 'crop' : wanted;
   const prepared: PreparedImage[] = [];
   let firstId = 0;
-  for (const bytes of question.images) {
+  for (const bytes of files) {
     const before = performance.now();
-    const decoded = await decodeImage(bytes, question.limits, signal);
+    const decoded = await decodeImage(bytes, limits, signal);
     const between = performance.now();
-    time.add('decode', between - before);
-    const image = preprocessImage(decoded, checkpoint.preprocessor, fit, vision.patchSize, content);
-    time.add('preprocess', performance.now() - between);
+    spend?.('decode', between - before);
     const { width, height } = decoded;
-    const layout = layoutSquare(vision, { width, height, fit, source: image.source }, firstId);
-    prepared.push({ image, layout });
-    firstId = layout.contextTokenId + 1;
+    const details = tiled && planDetails({ width, height }, tower, tiled);
+    const content = shrinking?.atPixels?.({ grid: { rows: tower.patches, columns: tower.patches } });
+    const square = preprocessImage(decoded, preprocessor, fit, vision.patchSize, content);
+    const cut = details && preprocessDetails(decoded, preprocessor, details, tower);
+    spend?.('preprocess', performance.now() - between);
+    const seen = { width, height, fit, source: square.source };
+    const plan = details
+      ? planTiles(vision, seen, details, firstId)
+      : planSquare(vision, seen, firstId, several);
+    prepared.push({
+      plan,
+      inputs: [() => square.pixelValues, ...(cut?.tiles ?? [])],
+      pixels: [() => square.pixels, ...(cut ? [() => cut.pixels()] : [])],
+    });
+    firstId = plan.endId;
   }
   return prepared;
-}
-
-/** The layout of an image that the tower sees as one square; its token ids begin at `firstId`. */
-export function layoutSquare(
-  vision: VisionConfig,
-  image: { width: number; height: number; fit: 'pad' | 'crop'; source: PixelRect },
-  firstId: TokenId,
-): ImageLayout {
-  const side = patchesPerSide(vision);
-  const patches = side * side;
-  return {
-    width: image.width,
-    height: image.height,
-    fit: image.fit,
-    modelSize: vision.imageSize,
-    tiles: [{ firstId, rows: side, columns: side, source: image.source }],
-    firstId,
-    patches,
-    classTokenId: firstId + patches,
-    contextTokenId: firstId + patches + 1,
-  };
 }
 
 /** Embeddings of text tokens [ids, textDim]. */
@@ -307,7 +301,7 @@ async function assemblePrompt(
   context: GenerationContext,
   ids: readonly number[],
   images: readonly ImageTokens[],
-  layouts: readonly ImageLayout[],
+  plans: readonly ImagePlan[],
 ): Promise<Prompt> {
   const { imageTokenIndex, text } = context.checkpoint.config;
   const width = text.hiddenSize;
@@ -341,15 +335,10 @@ async function assemblePrompt(
     labels: labelRows(expanded.map((id) => (id === imageTokenIndex ? 'image' : 'text'))),
     imageTokens: images.flatMap((entry) => entry.ids),
     raster: Int32Array.from(
-      images.flatMap((entry, index) => entry.ids.map((id) => rasterIndex(id, layouts[index]))),
+      images.flatMap((entry, index) => entry.ids.map((id) => rasterIndex(plans[index], id))),
     ),
     tailIds: ids.slice(ids.lastIndexOf(imageTokenIndex) + 1),
   };
-}
-
-function rasterIndex(id: TokenId, layout: ImageLayout): number {
-  const index = id - layout.firstId;
-  return index < layout.patches ? index : -1;
 }
 
 async function answerTokens(
@@ -403,7 +392,8 @@ async function answerTokens(
 export function unreducedTokens(checkpoint: Checkpoint, layout: ImageLayout | undefined): number {
   const { vision, visionFeatureSelectStrategy } = checkpoint.config;
   const patches = layout?.patches ?? patchesPerSide(vision) ** 2;
-  return patches + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
+  const newlines = layout?.newlines?.length ?? 0;
+  return patches + newlines + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
 }
 
 function modelShape(checkpoint: Checkpoint, imageTokens: number): ModelShape {

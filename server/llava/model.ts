@@ -27,12 +27,12 @@ export interface LoadOptions {
   readonly onProgress?: (progress: Progress) => void;
 }
 
-/** Pictures whose features are kept: 2.4 MB each for ViT-L at 336 pixels. */
-const REMEMBERED_PICTURES = 8;
+/** Memory for features of earlier pictures: 2.4 MB for ViT-L at 336 pixels, 54 MB for the 16 tiles of a screenshot in OneVision. */
+const REMEMBERED_BYTES = 128e6;
 
 /** A checkpoint, opened on a device, ready for questions. Questions are answered one at a time. */
 export class LlavaModel {
-  readonly features = new FeatureCache(REMEMBERED_PICTURES);
+  readonly features = new FeatureCache(REMEMBERED_BYTES);
   readonly prefixes = new PrefixCache();
   private queue: Promise<unknown> = Promise.resolve();
   private loadMilliseconds: number;

@@ -4,7 +4,9 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { AnswerResult, ImageLayout } from '../protocol';
-import { generateFromPixels, layoutSquare, type Generation, type PreparedImage } from './generate';
+import { generateFromPixels, type Generation } from './generate';
+import { planSquare } from './imagePlan';
+import type { PreparedImage } from './imageTokens';
 import { LlavaModel } from './model';
 import { expectClose, fixturePath, type FixtureTensor, readFixture, readTensors } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';
@@ -76,15 +78,13 @@ describe.each(FILES)('%s', (file) => {
     const inputs: PreparedImage[] = fixture.description.images.map((_, index) => {
       const side = vision.imageSize;
       const source = { x: 0, y: 0, width: side, height: side };
-      const layout = layoutSquare(vision, { width: side, height: side, fit: 'crop', source }, firstId);
-      firstId = layout.contextTokenId + 1;
+      const plan = planSquare(vision, { width: side, height: side, fit: 'crop', source }, firstId);
+      firstId = plan.endId;
+      const { patches } = plan.layout;
       return {
-        image: {
-          pixelValues: values.data.slice(index * size, (index + 1) * size),
-          pixels: { data: new Uint8Array(0), patches: layout.patches, patchSize: vision.patchSize },
-          source,
-        },
-        layout,
+        plan,
+        inputs: [() => values.data.slice(index * size, (index + 1) * size)],
+        pixels: [() => ({ data: new Uint8Array(0), patches, patchSize: vision.patchSize })],
       };
     });
     const question = {

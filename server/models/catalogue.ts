@@ -94,10 +94,20 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     half: true,
     config: {
       model_type: 'llava_onevision',
+      image_token_index: 151646,
       vision_feature_layer: -1,
       vision_feature_select_strategy: 'full',
       vision_config: SIGLIP,
-      text_config: { model_type: 'qwen2', hidden_size: 896, num_attention_heads: 14, num_key_value_heads: 2 },
+      text_config: {
+        model_type: 'qwen2',
+        vocab_size: 152000,
+        hidden_size: 896,
+        intermediate_size: 4864,
+        num_hidden_layers: 24,
+        num_attention_heads: 14,
+        num_key_value_heads: 2,
+        tie_word_embeddings: true,
+      },
     },
   },
   {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 from PIL import Image
 
 from . import files, images, transformers_run
-from .checkpoints import image_tokens, write_checkpoint
+from .checkpoints import CLIP_MEAN, CLIP_STD, SIGLIP_MEAN, SIGLIP_STD, image_tokens, write_checkpoint
 from .configurations import CONFIGURATIONS, Configuration
+from .pixel_fixtures import to_bytes
 
 FOLDER = "checkpoints"
 
@@ -95,6 +97,8 @@ def make_one(configuration: Configuration, root: Path) -> None:
     files.write_json(
         reference / "questions.json", {"meaning": QUESTIONS, "questions": other_questions(configuration, folder, sources)}
     )
+    if configuration.pictures:
+        write_pictures(configuration, folder, reference)
     files.write_json(
         reference / "fixture.json",
         {
@@ -116,7 +120,7 @@ def make_one(configuration: Configuration, root: Path) -> None:
                 {"file": f"image-{index}.png", "width": width, "height": height, "seed": configuration.image_seed + index}
                 for index, (width, height) in enumerate(configuration.images)
             ],
-            "imageTokensPerImage": image_tokens(configuration),
+            "imageTokensPerImage": run.facts.pop("imageTokens") if configuration.pictures else image_tokens(configuration),
             "question": configuration.question,
             "system": configuration.system,
             **run.facts,
@@ -127,6 +131,33 @@ def make_one(configuration: Configuration, root: Path) -> None:
     )
 
 
+def write_pictures(configuration: Configuration, folder: Path, reference: Path) -> None:
+    """Pictures of other shapes: what the processor makes of them, and what the model."""
+    tensors, cases = {}, []
+    siglip = configuration.vision["model_type"] == "siglip_vision_model"
+    mean, std = (SIGLIP_MEAN, SIGLIP_STD) if siglip else (CLIP_MEAN, CLIP_STD)
+    for sizes in configuration.pictures:
+        sources = [
+            images.screenshot(width, height, configuration.image_seed + index) for index, (width, height) in enumerate(sizes)
+        ]
+        name = "+".join(f"{width}x{height}" for width, height in sizes)
+        made, facts = transformers_run.picture_case(folder, sources, configuration.question, SMALLEST_MARGIN)
+        tensors[f"{name}.pixels"] = torch.from_numpy(
+            np.stack([to_bytes(tile, mean, std) for tile in made.pop("pixels").numpy()])
+        )
+        tensors |= {f"{name}.{key}": value for key, value in made.items()}
+        for source in sources:
+            source.save(reference / f"{source.width}x{source.height}.png", optimize=True)
+        cases.append({"name": name, "images": [f"{width}x{height}.png" for width, height in sizes], **facts})
+    files.write_tensors(reference / "pictures.safetensors", tensors)
+    files.write_json(reference / "pictures.json", {"meaning": PICTURES, "question": configuration.question, "cases": cases})
+
+
+PICTURES = (
+    "Pictures of other shapes, asked the same question. tiles: tower inputs of each picture, the overview included. In"
+    " pictures.safetensors, by name: pixels [tiles, 3, size, size] bytes before normalisation; packed: as in fixture.json; logits"
+    " [positions from the last image token on, vocabulary]. answerIds as in questions.json."
+)
 QUESTIONS = (
     "More questions about the same images: prompt ids, and greedy answer ids up to the end of text (then endsWithStop), 32 tokens or the first"
     f" step whose choice is led by less than {SMALLEST_MARGIN} in logits"

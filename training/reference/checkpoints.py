@@ -30,6 +30,18 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+ARCHITECTURES = {
+    "llava": "LlavaForConditionalGeneration",
+    "llava_next": "LlavaNextForConditionalGeneration",
+    "llava_onevision": "LlavaOnevisionForConditionalGeneration",
+}
+PROCESSORS = {
+    "llava": "LlavaProcessor",
+    "llava_next": "LlavaNextProcessor",
+    "llava_onevision": "LlavaOnevisionProcessor",
+}
+
+
 def vision_patches(configuration: Configuration) -> int:
     return (configuration.vision["image_size"] // configuration.vision["patch_size"]) ** 2
 
@@ -47,8 +59,8 @@ def config_json(configuration: Configuration, ids: dict[str, int]) -> dict:
     if begin is not None:
         text["bos_token_id"] = ids[begin]
     return {
-        "architectures": ["LlavaForConditionalGeneration"],
-        "model_type": "llava",
+        "architectures": [ARCHITECTURES[configuration.model_type]],
+        "model_type": configuration.model_type,
         "image_token_index": ids[tokenizers_tiny.IMAGE],
         **configuration.llava,
         ("dtype" if modern else "torch_dtype"): configuration.dtype,
@@ -67,7 +79,31 @@ def image_processor(configuration: Configuration, nested: bool) -> dict:
         "resample": 3,
         "rescale_factor": 1 / 255,
     }
-    if configuration.vision["model_type"] == "siglip_vision_model":
+    tiled = {"do_pad": True, "image_grid_pinpoints": configuration.llava.get("image_grid_pinpoints")}
+    if configuration.model_type == "llava_onevision":
+        kind, own = (
+            "LlavaOnevisionImageProcessor",
+            {
+                "image_mean": SIGLIP_MEAN,
+                "image_std": SIGLIP_STD,
+                "size": {"height": size, "width": size},
+                **tiled,
+            },
+        )
+    elif configuration.model_type == "llava_next":
+        kind, own = (
+            "LlavaNextImageProcessor",
+            {
+                "aspect_ratio_setting": "anyres",
+                "crop_size": {"height": size, "width": size},
+                "do_center_crop": True,
+                "image_mean": CLIP_MEAN,
+                "image_std": CLIP_STD,
+                "size": {"shortest_edge": size},
+                **tiled,
+            },
+        )
+    elif configuration.vision["model_type"] == "siglip_vision_model":
         kind, own = (
             "SiglipImageProcessor",
             {
@@ -87,7 +123,8 @@ def image_processor(configuration: Configuration, nested: bool) -> dict:
                 "size": {"shortest_edge": size},
             },
         )
-    return {"image_processor_type": kind, **common, **own} | ({} if nested else {"processor_class": "LlavaProcessor"})
+    processor_class = PROCESSORS[configuration.model_type]
+    return {"image_processor_type": kind, **common, **own} | ({} if nested else {"processor_class": processor_class})
 
 
 def write_text_and_processor_files(configuration: Configuration, folder: Path, tokenizer: dict) -> None:
@@ -100,16 +137,25 @@ def write_text_and_processor_files(configuration: Configuration, folder: Path, t
         "eos_token": end,
         "model_max_length": 512,
         "pad_token": pad,
-        "processor_class": "LlavaProcessor",
+        "processor_class": PROCESSORS[configuration.model_type],
         "tokenizer_class": "PreTrainedTokenizerFast",
     }
     processor = {
         "image_token": tokenizers_tiny.IMAGE,
-        "num_additional_image_tokens": configuration.additional_image_tokens,
-        "patch_size": configuration.vision["patch_size"],
-        "processor_class": "LlavaProcessor",
+        "processor_class": PROCESSORS[configuration.model_type],
         "vision_feature_select_strategy": configuration.llava.get("vision_feature_select_strategy", "default"),
     }
+    if configuration.model_type == "llava_onevision":
+        processor |= {
+            "num_image_tokens": vision_patches(configuration),
+            "vision_aspect_ratio": configuration.llava["vision_aspect_ratio"],
+        }
+    else:
+        processor |= {
+            "num_additional_image_tokens": configuration.additional_image_tokens,
+            "patch_size": configuration.vision["patch_size"],
+        }
+    processor = dict(sorted(processor.items()))
     if configuration.processor_files == FEATURES_NESTED:
         write_json(folder / "processor_config.json", {"image_processor": image_processor(configuration, True)} | processor)
         (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
@@ -166,10 +212,10 @@ def on_disk_name(name: str, generation: str) -> str:
 
 def memory_shapes(config_folder: Path) -> dict[str, tuple[int, ...]]:
     """Parameter names and shapes as transformers has them, from the config.json just written."""
-    from transformers import AutoConfig, LlavaForConditionalGeneration
+    from transformers import AutoConfig, AutoModelForImageTextToText
 
     with torch.device("meta"):
-        model = LlavaForConditionalGeneration(AutoConfig.from_pretrained(config_folder))
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(config_folder))
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 

@@ -38,6 +38,9 @@ class Configuration:
     image_seed: int = 1
     # Values that HF's processors need beside config.json.
     additional_image_tokens: int = 0
+    model_type: str = "llava"  # | 'llava_next' | 'llava_onevision'
+    # Tiled models: further prompts about pictures of other shapes, each a list of (width, height).
+    pictures: tuple[tuple[tuple[int, int], ...], ...] = ()
     # A token that generation_config.json lists as end of text beside the tokenizer's own, as Qwen's and Llama 3's do.
     second_stop: int | None = None
 
@@ -90,6 +93,14 @@ QWEN2 = {
     "hidden_act": "silu",
     "rms_norm_eps": 1e-6,
     "max_position_embeddings": 1024,
+}
+
+
+NEXT = {
+    "vision_feature_layer": -2,
+    "vision_feature_select_strategy": "default",
+    "projector_hidden_act": "gelu",
+    "image_grid_pinpoints": [[32, 64], [64, 32], [64, 64], [96, 32], [32, 96]],
 }
 
 
@@ -268,5 +279,74 @@ CONFIGURATIONS = [
         question="Describe it.",
         images=[(35, 80)],
         additional_image_tokens=1,
+    ),
+    Configuration(
+        name="llava-next-clip-llama",
+        note="The shape of llava-v1.6-vicuna: an overview and up to four tiles, padding cut away, a newline after each row.",
+        seed=2,
+        model_type="llava_next",
+        vision=CLIP | {"image_size": 32},
+        text=LLAMA,
+        llava=NEXT,
+        tokenizer="sentencepiece",
+        template="vicuna",
+        names=HUB,
+        processor_files=FEATURES_IN_TOKENIZER_CONFIG,
+        question="What is in the picture?",
+        images=[(160, 90)],
+        additional_image_tokens=1,
+        # Tall, square, smaller than a tile, a narrow strip, two pictures in one prompt, one that is not padded at all.
+        pictures=(((50, 140),), ((75, 75),), ((20, 11),), ((400, 30),), ((31, 64), (97, 60)), ((128, 64),)),
+    ),
+    Configuration(
+        name="llava-next-clip-mistral",
+        note="The shape of llava-v1.6-mistral: grouped queries, no sliding window, names and files of transformers 5.",
+        seed=1,
+        model_type="llava_next",
+        vision=CLIP | {"image_size": 32, "num_hidden_layers": 3},
+        text=LLAMA
+        | {
+            "model_type": "mistral",
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 3,
+            "sliding_window": None,
+            "rope_theta": 1000000.0,
+        },
+        llava=NEXT,
+        tokenizer="byte",
+        template="mistral",
+        names=V5,
+        processor_files=FEATURES_NESTED,
+        question="Read the title aloud.",
+        images=[(49, 120)],
+        additional_image_tokens=1,
+        pictures=(((192, 108),), ((33, 33),)),
+    ),
+    Configuration(
+        name="llava-onevision-siglip-qwen2",
+        note=(
+            "The shape of llava-onevision: a tower whose size is no multiple of the patch, up to nine tiles, more than four tiles'"
+            " worth of patches shrunk (anyres_max_4), several pictures as single padded squares, a tied head."
+        ),
+        seed=10,
+        model_type="llava_onevision",
+        vision=SIGLIP | {"image_size": 36},
+        text=QWEN2 | {"rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}, "tie_word_embeddings": True},
+        llava={
+            "vision_feature_layer": -1,
+            "vision_feature_select_strategy": "full",
+            "vision_aspect_ratio": "anyres_max_4",
+            "projector_hidden_act": "gelu",
+            "tie_word_embeddings": True,
+            "image_grid_pinpoints": [[36 * rows, 36 * columns] for rows in (1, 2, 3) for columns in (1, 2, 3)],
+        },
+        tokenizer="qwen",
+        template="chatml",
+        names=V5,
+        processor_files=FEATURES_NESTED,
+        question="Which window is open?",
+        images=[(160, 90)],
+        # Tall, square and shrunk, smaller than a tile, a strip, two pictures, shrunk beside padding.
+        pictures=(((50, 140),), ((110, 110),), ((20, 11),), ((300, 30),), ((70, 45), (30, 64)), ((110, 93),)),
     ),
 ]

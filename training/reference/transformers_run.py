@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +23,39 @@ class Run:
 
 
 def load(folder: Path):
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoModelForImageTextToText, AutoProcessor
 
-    model, report = LlavaForConditionalGeneration.from_pretrained(
+    model, report = AutoModelForImageTextToText.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report[problem]:
             raise RuntimeError(f"{folder.name}: {problem}: {report[problem]}")
-    processor = AutoProcessor.from_pretrained(folder, backend="pil")
-    return model.eval(), processor
+    if model.config.model_type == "llava_onevision":
+        return model.eval(), onevision_processor(folder)
+    return model.eval(), AutoProcessor.from_pretrained(folder, backend="pil")
+
+
+def onevision_processor(folder: Path):
+    """OneVision's processor for pictures alone: AutoProcessor would also make one for video, which wants torchvision."""
+    from transformers import AutoTokenizer, LlavaOnevisionProcessor
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+
+    class PictureProcessor(LlavaOnevisionProcessor):
+        def check_argument_for_proper_class(self, argument_name, argument):
+            if argument_name == "video_processor" and argument is None:
+                return type(None)
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+    described = json.loads((folder / "processor_config.json").read_text(encoding="utf-8"))
+    own = {key: described[key] for key in ("num_image_tokens", "vision_feature_select_strategy", "vision_aspect_ratio")}
+    return PictureProcessor(
+        LlavaOnevisionImageProcessorPil.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+        None,
+        chat_template=(folder / "chat_template.jinja").read_text(encoding="utf-8"),
+        **own,
+    )
 
 
 def messages(images: int, question: str, system: str | None) -> list[dict]:
@@ -48,7 +72,9 @@ def prompt(processor, images: list[Image.Image], question: str, system: str | No
     text = processor.apply_chat_template(conversation, chat_template=template, add_generation_prompt=True, tokenize=False)
     begin = processor.tokenizer.bos_token
     writes_begin = begin is not None and text.startswith(begin)
-    inputs = processor(images=images, text=text, return_tensors="pt", add_special_tokens=not writes_begin)
+    # OneVision tells one picture per message from several by the nesting, as apply_chat_template hands it over.
+    nested = [images] if hasattr(processor, "vision_aspect_ratio") else images
+    inputs = processor(images=nested, text=text, return_tensors="pt", add_special_tokens=not writes_begin)
     return conversation, text, inputs
 
 
@@ -98,12 +124,52 @@ def vision(model, pixel_values: torch.Tensor) -> tuple[dict[str, torch.Tensor], 
     return tensors, shapes
 
 
+PACKED = "[image tokens, textHidden]: overview, then the tiles' patches without padding row by row, a newline after each row"
+
+
+def packed_features(model, inputs) -> torch.Tensor:
+    arguments = {key: value for key, value in inputs.items() if key in ("pixel_values", "image_sizes", "batch_num_images")}
+    return torch.cat(model.model.get_image_features(**arguments, return_dict=True).pooler_output)
+
+
+@torch.no_grad()
+def picture_case(folder: Path, images: list[Image.Image], question: str, smallest_margin: float) -> tuple[dict, dict]:
+    """A question about pictures of some shapes: (tensors, facts)."""
+    model, processor = load(folder)
+    _, _, inputs = prompt(processor, images, question, None)
+    ids = inputs["input_ids"][0]
+    pixels = inputs["pixel_values"]
+    several = "batch_num_images" in inputs and int(inputs["batch_num_images"][0]) > 1
+    tiles = [1 if several else tile_count(model, size) for size in inputs["image_sizes"]]
+    image_rows = torch.nonzero(ids == model.config.image_token_id).flatten()
+    logits = model(**inputs).logits[0]
+    tensors = {
+        "pixels": torch.cat([image[:count] for image, count in zip(pixels, tiles, strict=True)]),
+        "packed": packed_features(model, inputs),
+        "logits": logits[int(image_rows[-1]) :],
+    }
+    answered = answer(model, processor, images, question, None, smallest_margin)
+    return tensors, {"tiles": tiles, "promptIds": ids.tolist(), "answerIds": answered["answerIds"]}
+
+
+def tile_count(model, size) -> int:
+    from transformers.models.llava_next.modeling_llava_next import image_size_to_num_patches
+
+    return image_size_to_num_patches(size, model.config.image_grid_pinpoints, model.config.vision_config.image_size)
+
+
 @torch.no_grad()
 def run(folder: Path, images: list[Image.Image], question: str, system: str | None) -> Run:
     model, processor = load(folder)
     conversation, text, inputs = prompt(processor, images, question, system)
     ids = inputs["input_ids"]
-    tensors, shapes = vision(model, inputs["pixel_values"])
+    pixel_values = inputs["pixel_values"]
+    tiled = pixel_values.dim() == 5
+    # The towers of tiled models see [images, tiles, 3, size, size]; here there is one image.
+    tensors, shapes = vision(model, pixel_values[0] if tiled else pixel_values)
+    if tiled:
+        tensors["packed"] = packed_features(model, inputs)
+        shapes["packed"] = PACKED
 
     prefill = model(**inputs, output_attentions=True)
     attention = torch.stack(prefill.attentions)[:, 0]  # [layers, heads, queries, keys]
@@ -147,6 +213,7 @@ def run(folder: Path, images: list[Image.Image], question: str, system: str | No
             "answerText": processor.tokenizer.decode(answer, skip_special_tokens=True),
             "promptIds": ids[0].tolist(),
             "answerIds": answer,
+            **({"imageTokens": len(tensors["packed"])} if tiled else {}),
             **liveliness(steps, attention),
         },
     )

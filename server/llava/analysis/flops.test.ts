@@ -18,6 +18,7 @@ const LLAVA_7B: LlavaConfig = {
   visionFeatureSelectStrategy: 'default',
   projectorHiddenAct: 'gelu',
   projectorBias: true,
+  anyres: undefined,
   vision: {
     modelType: 'clip_vision_model',
     hiddenSize: 1024,

@@ -1,6 +1,8 @@
+import type { AnyresConfig, TowerSquare } from '../vision/anyres';
+
 /** The one typed configuration that the rest of the engine reads; every default of the HF classes is filled in. */
 export interface LlavaConfig {
-  readonly modelType: 'llava';
+  readonly modelType: ModelType;
   readonly imageTokenIndex: number;
   /** As written: negative counts from the end of hidden_states (which has layers + 1 entries). A list concatenates features. */
   readonly visionFeatureLayer: readonly number[];
@@ -8,9 +10,14 @@ export interface LlavaConfig {
   readonly visionFeatureSelectStrategy: 'default' | 'full';
   readonly projectorHiddenAct: Activation;
   readonly projectorBias: boolean;
+  /** How pictures are cut into tiles; undefined for models that see one square. */
+  readonly anyres: AnyresConfig | undefined;
   readonly vision: VisionConfig;
   readonly text: TextConfig;
 }
+
+/** `llava_next` is LLaVA v1.6: tiles; `llava_onevision`: tiles of which many are shrunk. */
+export type ModelType = 'llava' | 'llava_next' | 'llava_onevision';
 
 export type Activation = 'gelu' | 'gelu_pytorch_tanh' | 'quick_gelu' | 'silu' | 'relu';
 
@@ -76,6 +83,11 @@ export function patchesPerSide({
   patchSize,
 }: Pick<VisionConfig, 'imageSize' | 'patchSize'>): number {
   return Math.floor(imageSize / patchSize);
+}
+
+/** The tower's square as the geometry of tiles wants it. */
+export function towerSquare(vision: Pick<VisionConfig, 'imageSize' | 'patchSize'>): TowerSquare {
+  return { size: vision.imageSize, patchSize: vision.patchSize, patches: patchesPerSide(vision) };
 }
 
 /** The hidden states (0 = embeddings, i = after layer i) whose features the projector gets, in the config's order. */

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
+import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
 import type { TensorMap, TensorSource } from './checkpoint';
 import { featureStates } from './config';
 import { checkTensors, expectedTensors } from './expectedTensors';
@@ -10,7 +10,7 @@ import { parseConfig } from './parseConfig';
 import { readSafetensorsHeader } from './safetensors';
 import { canonicalName } from './tensorNames';
 
-describe.each(CHECKPOINT_FIXTURES)('tensors of %s, as transformers wrote them', (name) => {
+describe.each(ALL_FIXTURES)('tensors of %s, as transformers wrote them', (name) => {
   it('are the expected ones, except what no answer depends on', async () => {
     const { directory } = readFixture(name);
     const { config } = await openCheckpoint(directory);

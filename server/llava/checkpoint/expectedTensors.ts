@@ -2,6 +2,8 @@ import { ModelError } from '../errors';
 import type { TensorMap } from './checkpoint';
 import { featureStates, type LlavaConfig } from './config';
 
+export const IMAGE_NEWLINE = 'model.image_newline';
+
 /** A tensor that the engine cannot do without. */
 export interface ExpectedTensor {
   readonly name: string;
@@ -13,7 +15,12 @@ export interface ExpectedTensor {
  * feature layer, the tower's `post_layernorm` and SigLIP's pooling head are not read, so they are not expected.
  */
 export function expectedTensors(config: LlavaConfig): ExpectedTensor[] {
-  return [...towerTensors(config), ...projectorTensors(config), ...decoderTensors(config)];
+  return [
+    ...towerTensors(config),
+    ...projectorTensors(config),
+    ...newlineTensors(config),
+    ...decoderTensors(config),
+  ];
 }
 
 function towerTensors(config: LlavaConfig): ExpectedTensor[] {
@@ -54,6 +61,11 @@ function projectorTensors(config: LlavaConfig): ExpectedTensor[] {
     ...linear(`${projector}.linear_1`, dim, features, config.projectorBias),
     ...linear(`${projector}.linear_2`, dim, dim, config.projectorBias),
   ];
+}
+
+/** The token that ends a row of tiles. */
+function newlineTensors({ anyres, text }: LlavaConfig): ExpectedTensor[] {
+  return anyres ? [{ name: IMAGE_NEWLINE, shape: [text.hiddenSize] }] : [];
 }
 
 function decoderTensors(config: LlavaConfig): ExpectedTensor[] {

@@ -13,7 +13,7 @@ import {
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CancelledError } from '../errors';
-import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
+import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
 import { temporaryDirectory } from '../testing/temporaryDirectory';
 import { openCheckpoint } from './open';
 import { MAX_JSON_BYTES } from './readJson';
@@ -37,7 +37,7 @@ function editJson(folder: string, file: string, edit: (json: Record<string, unkn
 const INDEX = 'model.safetensors.index.json';
 const SECOND_SHARD = 'model-00002-of-00003.safetensors';
 
-describe.each(CHECKPOINT_FIXTURES)('openCheckpoint(%s)', (name) => {
+describe.each(ALL_FIXTURES)('openCheckpoint(%s)', (name) => {
   it('reads the folder as transformers wrote it', async () => {
     const { directory } = readFixture(name);
     const checkpoint = await openCheckpoint(directory);

@@ -337,9 +337,9 @@ async function readPreprocessor(
 ): Promise<Checkpoint['preprocessor']> {
   const nested = processor.image_processor;
   if (typeof nested === 'object' && nested !== null && !Array.isArray(nested))
-    return parsePreprocessor(nested as Fields, config.vision, 'processor_config.json');
+    return parsePreprocessor(nested as Fields, config, 'processor_config.json');
   const name = 'preprocessor_config.json';
-  return parsePreprocessor(await folder.json(name, signal), config.vision, name);
+  return parsePreprocessor(await folder.json(name, signal), config, name);
 }
 
 async function readChatTemplate(

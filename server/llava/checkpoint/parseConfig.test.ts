@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../errors';
-import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
+import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
 import { parseConfig } from './parseConfig';
 
 /** config.json of llava-hf/llava-1.5-7b-hf, as far as it matters: text_config has no sizes. */
@@ -169,7 +169,7 @@ describe('defaults of the HuggingFace classes', () => {
     ).toBeUndefined();
   });
 
-  it.each(CHECKPOINT_FIXTURES)('are complete for %s', (name) => {
+  it.each(ALL_FIXTURES)('are complete for %s', (name) => {
     const json = JSON.parse(readFileSync(path.join(readFixture(name).directory, 'config.json'), 'utf8'));
     const { text, vision } = parseConfig(json);
     for (const size of [
@@ -284,7 +284,6 @@ describe('forms that a field may have', () => {
 
 describe('what the engine cannot run is refused by name, with what it can', () => {
   it.each([
-    [{ model_type: 'llava_next' }, 'llava_next', 'llava'],
     [{ model_type: 'qwen2_vl' }, 'qwen2_vl', 'llava'],
     [withVision({ model_type: 'dinov2' }), 'dinov2', 'siglip_vision_model'],
     [withText({ model_type: 'gemma2' }), 'gemma2', 'qwen2'],
@@ -343,5 +342,62 @@ describe('what makes no sense is refused', () => {
     const error = refusal(config);
     expect(error.code).toBe('model.config-invalid');
     expect(error.why).toBeTruthy();
+  });
+});
+
+describe('tiled models', () => {
+  it('take the canvases of llava-v1.6 where config.json has none, as [height, width]', () => {
+    const { anyres, imageTokenIndex, vision, text, visionFeatureLayer } = parseConfig({
+      model_type: 'llava_next',
+    });
+    expect(anyres).toEqual({
+      pinpoints: [
+        { width: 672, height: 336 },
+        { width: 336, height: 672 },
+        { width: 672, height: 672 },
+        { width: 336, height: 1008 },
+        { width: 1008, height: 336 },
+      ],
+      maxTiles: undefined,
+    });
+    expect([imageTokenIndex, vision.modelType, text.modelType, visionFeatureLayer]).toEqual([
+      32000,
+      'clip_vision_model',
+      'llama',
+      [-2],
+    ]);
+  });
+
+  it('take the defaults of OneVision: SigLIP in full, Qwen2, six by six tiles, nine of them in tokens', () => {
+    const config = parseConfig({ model_type: 'llava_onevision' });
+    expect(config).toMatchObject({
+      imageTokenIndex: 151646,
+      visionFeatureLayer: [-1],
+      visionFeatureSelectStrategy: 'full',
+      vision: { modelType: 'siglip_vision_model', imageSize: 384, patchSize: 14, numHiddenLayers: 26 },
+      text: { modelType: 'qwen2' },
+      anyres: { maxTiles: 9 },
+    });
+    expect(config.anyres!.pinpoints).toHaveLength(36);
+    expect(
+      parseConfig({ model_type: 'llava_onevision', vision_aspect_ratio: 'anyres_max_4' }).anyres,
+    ).toMatchObject({ maxTiles: 4 });
+  });
+
+  it.each([
+    [{ image_grid_pinpoints: [] }],
+    [{ image_grid_pinpoints: [[336, 500]] }],
+    [{ image_grid_pinpoints: [[336]] }],
+    [{ image_grid_pinpoints: [[336, -336]] }],
+    [{ image_grid_pinpoints: [[336 * 1000, 336 * 1000]] }],
+    [{ image_grid_pinpoints: 'anyres' }],
+    [{ vision_feature_select_strategy: 'full' }],
+  ])('refuse %j', (fields) => {
+    expect(refusal({ model_type: 'llava_next', ...fields }).code).toBe('model.config-invalid');
+  });
+
+  it('refuse a OneVision that shrinks in another way', () => {
+    const error = refusal({ model_type: 'llava_onevision', vision_aspect_ratio: 'pad' });
+    expect(error.code).toBe('model.unsupported-vision-aspect-ratio');
   });
 });

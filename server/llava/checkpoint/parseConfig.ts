@@ -1,36 +1,41 @@
 import { ModelError } from '../errors';
-import type { Activation, LlavaConfig, RopeConfig, TextConfig, VisionConfig } from './config';
+import type { AnyresConfig, Size } from '../vision/anyres';
+import type { Activation, LlavaConfig, ModelType, RopeConfig, TextConfig, VisionConfig } from './config';
 
 /**
  * Turns config.json of a HuggingFace LLaVA checkpoint into one complete, consistent {@link LlavaConfig}.
  *
  * Configs omit every field that equals its class default, so the defaults of transformers 5.23's `LlavaConfig`,
- * `CLIPVisionConfig`, `SiglipVisionConfig`, `LlamaConfig`, `MistralConfig` and `Qwen2Config` are repeated here.
+ * `LlavaNextConfig`, `LlavaOnevisionConfig`, `CLIPVisionConfig`, `SiglipVisionConfig`, `LlamaConfig`, `MistralConfig` and `Qwen2Config` are repeated here.
  *
  * @throws ModelError `model.unsupported-*` for what the engine cannot run, `model.config-invalid` for what makes no sense.
  */
 export function parseConfig(json: unknown): LlavaConfig {
   const root = Section.of(json, 'config.json');
   root.refuseQuantization();
-  const modelType = root.choice('model_type', undefined, ['llava'], 'model type');
+  const modelType = root.choice('model_type', undefined, MODEL_TYPES, 'model type');
+  const defaults = FAMILY_DEFAULTS[modelType];
   const textSection = root.section('text_config');
   textSection?.refuseQuantization();
-  const vision = parseVision(root.section('vision_config'));
-  const text = parseText(textSection, root.boolean('tie_word_embeddings', false));
+  const vision = parseVision(root.section('vision_config'), defaults);
+  const text = parseText(textSection, root.boolean('tie_word_embeddings', false), defaults);
 
   const config: LlavaConfig = {
     modelType,
     imageTokenIndex:
-      root.optionalInteger('image_token_index', 0) ?? root.optionalInteger('image_token_id', 0) ?? 32000,
-    visionFeatureLayer: parseFeatureLayers(root, vision),
+      root.optionalInteger('image_token_index', 0) ??
+      root.optionalInteger('image_token_id', 0) ??
+      defaults.imageToken,
+    visionFeatureLayer: parseFeatureLayers(root, vision, defaults),
     visionFeatureSelectStrategy: root.choice(
       'vision_feature_select_strategy',
-      'default',
+      defaults.select,
       ['default', 'full'],
       'feature selection',
     ),
     projectorHiddenAct: parseActivation(root, 'projector_hidden_act', 'gelu'),
     projectorBias: root.boolean('multimodal_projector_bias', true),
+    anyres: modelType === 'llava' ? undefined : parseAnyres(root, vision, modelType, defaults),
     vision,
     text,
   };
@@ -39,13 +44,31 @@ export function parseConfig(json: unknown): LlavaConfig {
       'config.json asks for vision_feature_select_strategy "default" with a SigLIP tower',
       '"default" drops the class token, and a SigLIP tower has none: a patch would be lost.',
     );
+  if (config.anyres && config.visionFeatureSelectStrategy === 'full' && vision.hasClassToken)
+    throw invalid(
+      `config.json asks a ${modelType} model to keep the class token of every tile`,
+      'vision_feature_select_strategy "full" with a CLIP tower: the tiles would not fit together to rows.',
+    );
   return config;
 }
 
 // ---------------------------------------------------------------------------------------------- vision
 
-/** What transformers' LlavaConfig assumes when there is no vision_config at all: CLIP ViT-L/14 at 336 pixels. */
-const DEFAULT_TOWER = {
+/** What the classes of a family assume where config.json says nothing. */
+interface FamilyDefaults {
+  readonly imageToken: number;
+  readonly featureLayer: number;
+  readonly select: 'default' | 'full';
+  /** Where there is no vision_config at all. */
+  readonly tower: Readonly<Record<string, unknown>>;
+  readonly visionModel: VisionConfig['modelType'];
+  readonly textModel: TextConfig['modelType'];
+  /** [height, width] */
+  readonly pinpoints: readonly (readonly [number, number])[];
+}
+
+/** CLIP ViT-L/14 at 336 pixels. */
+const CLIP_TOWER = {
   model_type: 'clip_vision_model',
   hidden_size: 1024,
   intermediate_size: 4096,
@@ -55,11 +78,104 @@ const DEFAULT_TOWER = {
   patch_size: 14,
 };
 
-function parseVision(given: Section | undefined): VisionConfig {
-  const section = given ?? new Section(DEFAULT_TOWER, 'vision_config');
+/** SigLIP so400m/14 at 384 pixels. */
+const SIGLIP_TOWER = {
+  model_type: 'siglip_vision_model',
+  hidden_size: 1152,
+  intermediate_size: 4304,
+  num_hidden_layers: 26,
+  num_attention_heads: 16,
+  image_size: 384,
+  patch_size: 14,
+};
+
+const CLIP_LLAMA = {
+  imageToken: 32000,
+  featureLayer: -2,
+  select: 'default',
+  tower: CLIP_TOWER,
+  visionModel: 'clip_vision_model',
+  textModel: 'llama',
+} as const;
+
+const ONE_TO_SIX = [1, 2, 3, 4, 5, 6];
+
+const FAMILY_DEFAULTS: Readonly<Record<ModelType, FamilyDefaults>> = {
+  llava: { ...CLIP_LLAMA, pinpoints: [] },
+  llava_next: {
+    ...CLIP_LLAMA,
+    pinpoints: [
+      [336, 672],
+      [672, 336],
+      [672, 672],
+      [1008, 336],
+      [336, 1008],
+    ],
+  },
+  llava_onevision: {
+    imageToken: 151646,
+    featureLayer: -1,
+    select: 'full',
+    tower: SIGLIP_TOWER,
+    visionModel: 'siglip_vision_model',
+    textModel: 'qwen2',
+    pinpoints: ONE_TO_SIX.flatMap((rows) =>
+      ONE_TO_SIX.map((columns) => [384 * rows, 384 * columns] as const),
+    ),
+  },
+};
+
+const MODEL_TYPES: readonly ModelType[] = ['llava', 'llava_next', 'llava_onevision'];
+
+/** More canvases than any model has; each is looked at for every picture. */
+const MAX_PINPOINTS = 1024;
+/** As tiles are computed one by one, a hostile config could otherwise keep the machine busy for a day. */
+const MAX_TILES = 256;
+
+function parseAnyres(
+  root: Section,
+  vision: VisionConfig,
+  modelType: ModelType,
+  { pinpoints }: FamilyDefaults,
+): AnyresConfig {
+  const given = root.value('image_grid_pinpoints') ?? pinpoints;
+  const parsed = parsePinpoints(given, vision.imageSize);
+  if (!parsed)
+    throw invalid(
+      `config.json: "image_grid_pinpoints" is ${JSON.stringify(given).slice(0, 200)}`,
+      `Expected a list of [height, width], multiples of the tower's ${vision.imageSize} pixels, of at most ${MAX_TILES} tiles each.`,
+    );
+  return { pinpoints: parsed, maxTiles: modelType === 'llava_onevision' ? parseMaxTiles(root) : undefined };
+}
+
+/** [[height, width], ...] as checkpoints write it; undefined where it is none, or does not fit the tower. */
+export function parsePinpoints(value: unknown, towerSize: number): Size[] | undefined {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_PINPOINTS) return undefined;
+  const sizes: Size[] = [];
+  for (const pair of value as unknown[]) {
+    if (!Array.isArray(pair) || pair.length !== 2) return undefined;
+    const [height, width] = pair as unknown[];
+    const fits = (side: unknown): side is number =>
+      typeof side === 'number' && Number.isInteger(side) && side > 0 && side % towerSize === 0;
+    if (!fits(height) || !fits(width) || (height / towerSize) * (width / towerSize) > MAX_TILES)
+      return undefined;
+    sizes.push({ width, height });
+  }
+  return sizes;
+}
+
+function parseMaxTiles(root: Section): number {
+  const value = root.value('vision_aspect_ratio') ?? 'anyres_max_9';
+  const match = typeof value === 'string' ? /^anyres_max_([1-9]\d{0,3})$/.exec(value) : null;
+  if (!match) throw unsupported('vision_aspect_ratio', JSON.stringify(value), ['anyres_max_<tiles>']);
+  return Number(match[1]);
+}
+
+function parseVision(given: Section | undefined, defaults: FamilyDefaults): VisionConfig {
+  const section = given ?? new Section(defaults.tower, 'vision_config');
   const modelType = section.choice(
     'model_type',
-    'clip_vision_model',
+    defaults.visionModel,
     ['clip_vision_model', 'siglip_vision_model'],
     'vision tower',
   );
@@ -89,8 +205,8 @@ function parseVision(given: Section | undefined): VisionConfig {
   return config;
 }
 
-function parseFeatureLayers(root: Section, vision: VisionConfig): number[] {
-  const value = root.value('vision_feature_layer') ?? -2;
+function parseFeatureLayers(root: Section, vision: VisionConfig, defaults: FamilyDefaults): number[] {
+  const value = root.value('vision_feature_layer') ?? defaults.featureLayer;
   const layers = Array.isArray(value) ? value : [value];
   const states = vision.numHiddenLayers + 1;
   for (const layer of layers) {
@@ -144,9 +260,13 @@ const TEXT_DEFAULTS: Record<TextConfig['modelType'], TextDefaults> = {
   },
 };
 
-function parseText(given: Section | undefined, tiedAtRoot: boolean): TextConfig {
+function parseText(
+  given: Section | undefined,
+  tiedAtRoot: boolean,
+  { textModel }: FamilyDefaults,
+): TextConfig {
   const section = given ?? new Section({}, 'text_config');
-  const modelType = section.choice('model_type', 'llama', ['llama', 'mistral', 'qwen2'], 'language model');
+  const modelType = section.choice('model_type', textModel, ['llama', 'mistral', 'qwen2'], 'language model');
   const defaults = TEXT_DEFAULTS[modelType];
   const llama = modelType === 'llama';
 

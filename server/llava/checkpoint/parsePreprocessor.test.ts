@@ -13,7 +13,11 @@ const siglip: VisionConfig = {
 };
 
 const parse = (fields: object | undefined, vision = clip) =>
-  parsePreprocessor(fields as Record<string, unknown> | undefined, vision, 'preprocessor_config.json');
+  parsePreprocessor(
+    fields as Record<string, unknown> | undefined,
+    { vision, anyres: undefined, modelType: 'llava' },
+    'preprocessor_config.json',
+  );
 
 describe('parsePreprocessor', () => {
   it('reads llava-1.5', () => {

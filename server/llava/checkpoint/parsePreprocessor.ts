@@ -1,12 +1,13 @@
 import { ModelError } from '../errors';
 import type { PreprocessorConfig } from './checkpoint';
-import type { VisionConfig } from './config';
+import type { LlavaConfig } from './config';
+import { parsePinpoints } from './parseConfig';
 import { invalidFile } from './readJson';
 
 type Fields = Readonly<Record<string, unknown>>;
 type Triple = readonly [number, number, number];
 
-/** Defaults of transformers' CLIP (and LLaVA) and SigLIP image processors. */
+/** Defaults of transformers' image processors: CLIP's, which all but SigLIP's own share, and SigLIP's. */
 const CLIP_MEAN: Triple = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD: Triple = [0.26862954, 0.26130258, 0.27577711];
 const SIGLIP_MEAN: Triple = [0.5, 0.5, 0.5];
@@ -19,15 +20,16 @@ const BICUBIC = 3;
  * @param json undefined where the checkpoint has neither: then the class defaults at the tower's size
  * @param file for messages
  * @throws ModelError `model.file-invalid`, `model.unsupported-preprocessing`, or `model.preprocessor-size` when the
- *   processor makes images of another size than the tower takes.
+ *   processor makes images (or tiles) of another size than the tower takes.
  */
 export function parsePreprocessor(
   json: Fields | undefined,
-  vision: VisionConfig,
+  { vision, anyres, modelType }: Pick<LlavaConfig, 'vision' | 'anyres' | 'modelType'>,
   file: string,
 ): PreprocessorConfig {
   const fields = json ?? {};
   const clip = vision.hasClassToken;
+  const siglipProcessor = !clip && modelType === 'llava';
   const flag = (key: string, fallback: boolean): boolean => {
     const value = fields[key] ?? fallback;
     if (typeof value !== 'boolean')
@@ -37,10 +39,13 @@ export function parsePreprocessor(
   if (!flag('do_resize', true)) throw unsupported('no resizing (do_resize: false)', 'do_resize: true');
 
   const resize = parseSize(fields.size, 'size', file);
-  const crops = flag('do_center_crop', clip);
+  // The overview of a tiled model is squeezed to the square and its tiles have that size already: nothing is cropped.
+  const crops = !anyres && flag('do_center_crop', clip);
   const crop = parseSize(fields.crop_size, 'crop_size', file) ?? { square: vision.imageSize };
   // Without a size at all the class default would be 224, whatever the tower: the tower's own size is the only one that works.
-  const size = resize ?? (clip ? { shortestEdge: vision.imageSize } : { square: vision.imageSize });
+  const own = resize ?? (clip ? { shortestEdge: vision.imageSize } : { square: vision.imageSize });
+  // Tiled models squeeze to a square of the shortest edge.
+  const size: Size = anyres && own.shortestEdge !== undefined ? { square: own.shortestEdge } : own;
   const shortestEdge = size.shortestEdge;
   if (shortestEdge !== undefined && !crops)
     throw unsupported(
@@ -52,7 +57,7 @@ export function parsePreprocessor(
   if (
     side !== vision.imageSize ||
     (shortestEdge !== undefined && shortestEdge < side) ||
-    (crops && crop.square !== side)
+    ((crops || (anyres && fields.crop_size)) && crop.square !== side)
   )
     throw new ModelError({
       code: 'model.preprocessor-size',
@@ -61,6 +66,18 @@ export function parsePreprocessor(
       nextStep: 'Use the preprocessor file that belongs to this checkpoint.',
     });
 
+  const pinpoints = fields.image_grid_pinpoints ?? undefined;
+  if (anyres && pinpoints !== undefined) {
+    const parsed = parsePinpoints(pinpoints, vision.imageSize);
+    if (JSON.stringify(parsed) !== JSON.stringify(anyres.pinpoints))
+      throw new ModelError({
+        code: 'model.preprocessor-size',
+        message: `${file} cuts pictures into other tiles than config.json expects.`,
+        why: 'Their image_grid_pinpoints differ.',
+        nextStep: 'Use the preprocessor file that belongs to this checkpoint.',
+      });
+  }
+
   const normalizes = flag('do_normalize', true);
   const resample = fields.resample ?? BICUBIC;
   if (resample !== 2 && resample !== 3)
@@ -68,8 +85,8 @@ export function parsePreprocessor(
   const rescaleFactor = flag('do_rescale', true) ? (fields.rescale_factor ?? 1 / 255) : 1;
   if (typeof rescaleFactor !== 'number' || !(rescaleFactor > 0) || !Number.isFinite(rescaleFactor))
     throw invalidFile(file, `"rescale_factor" is ${JSON.stringify(rescaleFactor)}, not a number above 0.`);
-  const mean = parseTriple(fields.image_mean, clip ? CLIP_MEAN : SIGLIP_MEAN, 'image_mean', file);
-  const std = parseTriple(fields.image_std, clip ? CLIP_STD : SIGLIP_STD, 'image_std', file);
+  const mean = parseTriple(fields.image_mean, siglipProcessor ? SIGLIP_MEAN : CLIP_MEAN, 'image_mean', file);
+  const std = parseTriple(fields.image_std, siglipProcessor ? SIGLIP_STD : CLIP_STD, 'image_std', file);
   if (std.some((value) => value <= 0))
     throw invalidFile(file, '"image_std" has a value that is not above 0.');
   return {

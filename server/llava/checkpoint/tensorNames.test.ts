@@ -34,6 +34,7 @@ describe('canonicalName', () => {
       'model.multi_modal_projector.linear_1.weight',
       'model.multi_modal_projector.linear_1.weight',
     ],
+    ['image_newline', 'model.image_newline', 'model.image_newline'],
   ])('maps both older generations of a name to the newest: %s', (hub, inMemory, canonical) => {
     expect(canonicalName(hub)).toBe(canonical);
     expect(canonicalName(inMemory)).toBe(canonical);
@@ -41,7 +42,7 @@ describe('canonicalName', () => {
   });
 
   it('leaves unknown names as they are', () => {
-    for (const name of ['image_newline', 'dyrate.classifier.weight', 'lm_head_2.weight', ''])
+    for (const name of ['dyrate.classifier.weight', 'lm_head_2.weight', ''])
       expect(canonicalName(name)).toBe(name);
   });
 });

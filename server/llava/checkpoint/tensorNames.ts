@@ -13,6 +13,7 @@ const RENAMINGS: readonly (readonly [prefix: string, canonical: string])[] = [
   ['vision_tower.vision_model.', 'model.vision_tower.'],
   ['vision_tower.', 'model.vision_tower.'],
   ['multi_modal_projector.', 'model.multi_modal_projector.'],
+  ['image_newline', 'model.image_newline'],
 ];
 
 /** The canonical name of a tensor of any generation. A name that no generation knows is returned as it is. */

@@ -3,14 +3,14 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { openCheckpoint } from '../checkpoint/open';
-import { CHECKPOINT_FIXTURES, fixturePath } from '../testing/fixtures';
+import { ALL_FIXTURES, fixturePath } from '../testing/fixtures';
 import { emitDecoder } from './decoder';
 import { commonFolder } from './onnx';
 import { emitProjector } from './projector';
 import { emitVisionTower } from './visionTower';
 
 describe('emitted graphs', () => {
-  it.each(CHECKPOINT_FIXTURES)(
+  it.each(ALL_FIXTURES)(
     '%s: the same bytes for the same checkpoint, and no weights among them',
     async (name) => {
       const emitAll = async (): Promise<Uint8Array[]> => {

@@ -1,4 +1,4 @@
-import type { Budget } from './reduction';
+import type { Budget, TilePlace } from './reduction';
 
 /**
  * Reads a budget as a spec writes it: `64` (tokens), `0.5` or `50%` (a fraction), `all`. `1` is one token.
@@ -34,4 +34,18 @@ export function budgetTokens(budget: Budget, whole: number, present = whole): nu
   // A fraction of something never means nothing: a model without any image token would answer about no image.
   const wanted = budget.kind === 'tokens' ? budget.tokens : Math.max(1, Math.round(budget.fraction * whole));
   return Math.min(wanted, present);
+}
+
+/**
+ * The part of an image's budget that falls to one tile, in proportion to its patches. The parts of all tiles sum to the budget exactly,
+ * and none exceeds its tile.
+ */
+export function tileBudget(budget: Budget, tile: TilePlace, patches: number): number {
+  return tileShare(budgetTokens(budget, tile.total), tile, patches);
+}
+
+/** {@link tileBudget} of a number of tokens that is not larger than the image's. */
+export function tileShare(tokens: number, { before, total }: TilePlace, patches: number): number {
+  const until = (end: number): number => Math.round((tokens * end) / total);
+  return until(before + patches) - until(before);
 }

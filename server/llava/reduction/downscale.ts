@@ -13,7 +13,7 @@ export const downscale = defineMethod(
     details:
       'The picture is scaled down so that it fills only "grid" x "grid" patches in the top left corner of the square that the tower sees; the rest is padding, and the ' +
       'patches outside the picture are dropped after the tower. Whoever can afford only so many tokens could simply send a smaller picture: a method that does not beat ' +
-      'this control gains nothing over that. The tower still computes its whole square, so that only the decoder is spared. ' +
+      'this control gains nothing over that. Of a picture in tiles only the overview goes on, shrunk in this way; with a grid as large as the details, everything does. The tower still computes its whole square, so that only the decoder is spared. ' +
       'The padding can draw some attention inside the tower, as it does for every picture that is not square.',
     places: ['pixels', 'vision'],
     needs: [],
@@ -34,9 +34,11 @@ export const downscale = defineMethod(
       rows: Math.min(side, grid.rows),
       columns: Math.min(side, grid.columns),
     }),
-    atVision: ({ grid }) => {
+    atVision: ({ grid, tile }) => {
       const patches = grid.rows * grid.columns;
-      if (side >= grid.rows && side >= grid.columns) return keepAll(patches);
+      if (tile.planes.every(({ rows, columns }) => side >= rows && side >= columns)) return keepAll(patches);
+      // A smaller picture has no details: it is the overview.
+      if (tile.index > 0) return { tokens: [] };
       const inside = indices(patches).filter(
         (patch) => patch % grid.columns < side && Math.floor(patch / grid.columns) < side,
       );

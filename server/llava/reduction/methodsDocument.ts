@@ -32,6 +32,13 @@ fovea ask screen.png "Which button is highlighted?" --reduce visionzip:dominant=
   method can choose among all patches (before or right after the tower).
 - Text is never dropped. Kept image tokens keep their order. Tokens dropped inside the decoder leave gaps: the others stay at their original positions.
 - Budgets before the decoder count per picture; budgets inside the decoder count all image tokens of the prompt.
+- **Pictures in tiles** (LLaVA v1.6, OneVision): a budget is for the whole picture, overview and details together. Methods that act after the
+  vision tower see one tile at a time, and a budget is split among the tiles in proportion to their patches, so that it is met exactly; \`pool\` makes its cells
+  in every tile. Methods that act after the projector see the tokens of all tiles, those inside the decoder all image tokens. Patches of mere
+  padding are no tokens. Where the model shrinks its details (OneVision), a method sees the shrunk tokens.
+- A **newline** (the token that ends a row of details) stays as long as a token of its row does, and does not count towards a budget before the
+  decoder; inside the decoder it is an image token like any other. What is left of the details goes on row by row, a merged token in the place of the
+  patch under which it goes on.
 - Where two tokens rank the same, the earlier one is kept. The same question on the same picture gives the same choice.
 - \`random\`, \`uniform\`, \`pool\` and \`downscale\` are **controls**: they choose without looking. A method that does not beat them at the same number of tokens gains nothing by
   its choice. \`random\`, \`uniform\` and \`pool\` act where VisionZip acts, so that they can be compared with it directly.

@@ -1,6 +1,6 @@
 import { defineMethod } from './method';
 import { largestDifference } from './patchPixels';
-import type { EmbeddingsInput } from './reduction';
+import type { EmbeddingsInput, TokenPlane } from './reduction';
 import { keptTokens } from './topK';
 
 /**
@@ -44,15 +44,28 @@ export const pixelPrune = defineMethod(
 );
 
 /** The tokens that no neighbour predicts, ascending. */
-function unpredicted({ grid, raster, pixels }: EmbeddingsInput, threshold: number): number[] {
-  const { rows, columns } = grid;
+function unpredicted({ planes, raster }: EmbeddingsInput, threshold: number): number[] {
+  const predicted = new Uint8Array(raster.length);
+  for (const plane of planes) markPredicted(plane, raster, threshold, predicted);
+  const kept: number[] = [];
+  predicted.forEach((mark, token) => {
+    if (!mark) kept.push(token);
+  });
+  return kept;
+}
+
+function markPredicted(
+  { rows, columns, first, pixels }: TokenPlane,
+  raster: Int32Array,
+  threshold: number,
+  predicted: Uint8Array,
+): void {
   const tokenAt = new Int32Array(rows * columns).fill(-1);
-  raster.forEach((patch, token) => {
-    if (patch >= 0) tokenAt[patch] = token;
+  raster.forEach((index, token) => {
+    if (index >= first && index < first + rows * columns) tokenAt[index - first] = token;
   });
   // For every patch the kept patch that stands for it; -1 where an earlier method took its token away.
   const shownBy = new Int32Array(rows * columns).fill(-1);
-  const predicted = new Uint8Array(raster.length);
   for (let patch = 0; patch < shownBy.length; patch++) {
     if (tokenAt[patch] < 0) continue;
     const left = patch % columns === 0 ? -1 : shownBy[patch - 1];
@@ -63,9 +76,4 @@ function unpredicted({ grid, raster, pixels }: EmbeddingsInput, threshold: numbe
     shownBy[patch] = predictor ?? patch;
     if (predictor !== undefined) predicted[tokenAt[patch]] = 1;
   }
-  const kept: number[] = [];
-  predicted.forEach((mark, token) => {
-    if (!mark) kept.push(token);
-  });
-  return kept;
 }

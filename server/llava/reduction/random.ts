@@ -1,5 +1,5 @@
 import { mulberry32 } from '../mulberry32';
-import { budgetTokens } from './budget';
+import { tileBudget } from './budget';
 import { defineMethod } from './method';
 import { indices, keepAll, keptTokens } from './topK';
 
@@ -34,11 +34,11 @@ export const random = defineMethod(
     ],
   },
   ({ keep, seed }) => ({
-    atVision: ({ grid }) => {
+    atVision: ({ grid, tile }) => {
       const patches = grid.rows * grid.columns;
-      const count = budgetTokens(keep, patches);
+      const count = tileBudget(keep, tile, patches);
       if (count >= patches) return keepAll(patches);
-      return { tokens: keptTokens(sample(patches, count, seed)) };
+      return { tokens: keptTokens(sample(patches, count, seed + tile.before)) };
     },
   }),
 );

@@ -50,9 +50,25 @@ export type SelectedToken =
     }
   | { readonly kind: 'context'; readonly weights: Float32Array; readonly vector: Float32Array };
 
+/**
+ * Where a tile stands among the tower inputs of its image. Of a plain image there is one; of a tiled one the overview comes first, then
+ * the details tile by tile. A budget is for the whole image: see tileBudget in budget.ts.
+ */
+export interface TilePlace {
+  /** 0 = the only one, or the overview. */
+  readonly index: number;
+  /** Patches of the tiles before this one, and of all tiles. */
+  readonly before: number;
+  readonly total: number;
+  /** The rasters of the image: the overview (or only square), and the details across all tiles. */
+  readonly planes: readonly Grid[];
+}
+
 /** After the vision tower, before the projector: one tower input (tile) at a time. */
 export interface VisionInput {
+  /** Of a tile of details: without the patches that hold padding only, and shrunk where the model shrinks them. */
   readonly grid: Grid;
+  readonly tile: TilePlace;
   /**
    * The selected feature layer: patches in raster order [patches, dim]; where the tower has a CLS token and the method
    * asked for it, row `patches` is the CLS token's feature (index = grid.rows * grid.columns).
@@ -71,8 +87,6 @@ export interface VisionInput {
    * hook (a matrix product on the device). A hook that needs it and does not find it computes it.
    */
   readonly similarity?: Matrix;
-  /** Mean colour per patch, 0..1 [patches, 3], and more pixel statistics for screenshot methods. */
-  readonly pixels: PatchPixels;
   /** Hidden states of the question's text tokens (decoder input embeddings) [tokens, textDim]. */
   readonly questionEmbeddings: Matrix;
   /** Heads that were trained for this checkpoint. */
@@ -87,18 +101,27 @@ export interface PatchPixels {
   readonly patchSize: number;
 }
 
-/** After the projector: all image tokens of one image, in prompt order. */
+/** A picture that tokens tile without overlap: the only square of a plain image; the overview; the details across all tiles. */
+export interface TokenPlane extends Grid {
+  /** Raster index of its first patch: planes are numbered through. */
+  readonly first: number;
+  readonly pixels: PatchPixels;
+}
+
+/**
+ * After the projector: all image tokens of one image, in prompt order, through all tiles. Newlines are not among them: each stays as long
+ * as a token of its row does.
+ */
 export interface EmbeddingsInput {
-  readonly grid: Grid;
+  readonly planes: readonly TokenPlane[];
   /** [tokens, textDim] */
   readonly embeddings: Matrix;
-  /** For every token its raster index in the grid, or -1 (CLS, context). */
+  /** For every token its raster index through all planes, or -1 (CLS, context). */
   readonly raster: Int32Array;
   /** Importance scores that an earlier place produced, aligned with the tokens: CLS attention or received attention. */
   readonly importance?: Float32Array;
   /** Cosine similarity of the tokens [tokens, tokens], as in {@link VisionInput.similarity}. */
   readonly similarity?: Matrix;
-  readonly pixels: PatchPixels;
   readonly questionEmbeddings: Matrix;
   readonly signal?: AbortSignal;
 }
@@ -121,7 +144,7 @@ export interface LayerInput {
   readonly enteredDecoder: number;
   /** Aligned with the current image tokens. Softmax was taken over the whole prompt. */
   readonly scores: Float32Array;
-  /** For every current image token the raster index in its grid, or -1. */
+  /** For every current image token the raster index in its image, or -1 (CLS, context, newline). */
   readonly raster: Int32Array;
   readonly signal?: AbortSignal;
 }
@@ -163,9 +186,9 @@ export interface Reduction {
   usesHead?(heads: TrainedHeads): boolean;
 
   /**
-   * The raster that the image's content is to fill: the engine shrinks what would have filled the whole model square to
-   * this many patches (times the patch size) and pastes it into the top left corner; the rest is the padding colour.
-   * Dropping the patches outside is `atVision`'s part. Undefined leaves the image as it is.
+   * The raster that the image's content is to fill: the engine shrinks what would have filled the whole model square (of a tiled image:
+   * the overview) to this many patches (times the patch size) and pastes it into the top left corner; the rest is the padding colour.
+   * Dropping the patches outside, and the details, is `atVision`'s part. Undefined leaves the image as it is.
    */
   atPixels?(input: PixelsInput): Grid | undefined;
 

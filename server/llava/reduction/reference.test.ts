@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fixturePath, readTensors } from '../testing/fixtures';
 import type { Matrix, SelectedToken, VisionInput } from './reduction';
-import { keptOf, only } from './testing';
+import { keptOf, only, onlyTile } from './testing';
 
 /**
  * The selections against the float64 implementation in training/reference/methods.py, which was written from the published
@@ -28,9 +28,11 @@ function matrix(input: string, name: string): Matrix {
 
 /** Nothing that the methods under test read: they choose by attention and features alone. */
 function surroundings(tokens: number) {
+  const plane = { rows: 1, columns: tokens };
   return {
-    grid: { rows: 1, columns: tokens },
-    pixels: { data: new Uint8Array(0), patches: tokens, patchSize: 0 },
+    grid: plane,
+    tile: onlyTile(plane),
+    planes: [{ ...plane, first: 0, pixels: { data: new Uint8Array(0), patches: tokens, patchSize: 0 } }],
     questionEmbeddings: { data: new Float32Array(0), rows: 0, columns: 1 },
   };
 }

@@ -1,4 +1,4 @@
-import { budgetTokens } from './budget';
+import { tileBudget } from './budget';
 import { cosineMatrix, type CosineMatrix } from './cosine';
 import { highestFree, marked } from './greedy';
 import { visionImportance } from './importance';
@@ -46,7 +46,7 @@ export const scope = defineMethod(
     atVision: (input) => {
       const patches = input.grid.rows * input.grid.columns;
       const scores = visionImportance(input, 'scope');
-      const count = budgetTokens(keep, patches);
+      const count = tileBudget(keep, input.tile, patches);
       if (count >= patches) return keepAll(patches, scores);
       const weights = Float64Array.from(scores.values, (value) => value ** alpha);
       const cosines = cosineMatrix(input.features, patches, input.similarity);

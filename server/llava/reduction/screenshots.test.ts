@@ -23,7 +23,7 @@ function drawing(lines: readonly string[], levels: Record<string, number>): Embe
   [...lines.join('')].forEach((letter, patch) =>
     pixels.data.fill(levels[letter], patch * 12, patch * 12 + 12),
   );
-  return { ...embeddingsInput({ rows, columns }, 1), pixels };
+  return { ...embeddingsInput({ rows, columns }, 1), planes: [{ rows, columns, first: 0, pixels }] };
 }
 
 /** The picture with one letter per patch: the letter where the token stays, a dot where it goes. */
@@ -69,9 +69,9 @@ describe('UI graph', () => {
 
   it('looks at every pixel: one channel of one pixel makes a difference', () => {
     const input = drawing(['ggg'], { g: 100 });
-    input.pixels.data[12 + 11] = 108;
+    input.planes[0].pixels.data[12 + 11] = 108;
     expect(only('uigraph').atEmbeddings!(input).tokens).toHaveLength(3);
-    input.pixels.data[12 + 11] = 107;
+    input.planes[0].pixels.data[12 + 11] = 107;
     expect(only('uigraph').atEmbeddings!(input).tokens).toHaveLength(1);
   });
 
@@ -118,7 +118,7 @@ describe('PixelPrune', () => {
 
   it('drops nothing where no patch repeats another', () => {
     const input = embeddingsInput({ rows: 4, columns: 6 }, 1);
-    for (let patch = 0; patch < 24; patch++) input.pixels.data[patch * 48] = patch * 9;
+    for (let patch = 0; patch < 24; patch++) input.planes[0].pixels.data[patch * 48] = patch * 9;
     expectIdentity(only('pixelprune').atEmbeddings!(input), 24);
   });
 
@@ -127,7 +127,7 @@ describe('PixelPrune', () => {
       const input = embeddingsInput(shape, 3);
       const selection = only('pixelprune').atEmbeddings!(input);
       expectWellFormed(selection, patchesOf(shape));
-      const look = (patch: number) => input.pixels.data.slice(patch * 48, patch * 48 + 48).join();
+      const look = (patch: number) => input.planes[0].pixels.data.slice(patch * 48, patch * 48 + 48).join();
       const kept = keptOf(selection);
       const looks = new Set(kept.map(look));
       expect(range(patchesOf(shape)).every((patch) => looks.has(look(patch)))).toBe(true);

@@ -4,11 +4,13 @@ import { parseReduction } from './parse';
 import { mulberry32 } from '../mulberry32';
 import type {
   EmbeddingsInput,
+  Grid,
   LayerInput,
   Matrix,
   PatchPixels,
   Reduction,
   Selection,
+  TilePlace,
   VisionInput,
 } from './reduction';
 
@@ -53,6 +55,11 @@ export function screenshot(rows: number, columns: number, next: () => number, pa
   return { data, patches, patchSize };
 }
 
+/** Of an image that is not tiled. */
+export function onlyTile(grid: Grid): TilePlace {
+  return { index: 0, before: 0, total: grid.rows * grid.columns, planes: [grid] };
+}
+
 export interface VisionShape {
   readonly rows: number;
   readonly columns: number;
@@ -69,11 +76,11 @@ export function visionInput(
   const scores = attention(patches, next);
   return {
     grid: { rows, columns },
+    tile: onlyTile({ rows, columns }),
     features: matrix(patches + (classToken ? 1 : 0), dim, next),
     classToken: classToken ? patches : undefined,
     ...(classToken ? { classAttention: scores } : { receivedAttention: scores }),
     keys: matrix(patches, 8, next),
-    pixels: screenshot(rows, columns, next),
     questionEmbeddings: matrix(5, 16, next),
   };
 }
@@ -82,11 +89,10 @@ export function embeddingsInput({ rows, columns, dim = 24 }: VisionShape, seed: 
   const next = mulberry32(seed);
   const tokens = rows * columns;
   return {
-    grid: { rows, columns },
     embeddings: matrix(tokens, dim, next),
     raster: Int32Array.from({ length: tokens }, (_, index) => index),
     importance: attention(tokens, next),
-    pixels: screenshot(rows, columns, next),
+    planes: [{ rows, columns, first: 0, pixels: screenshot(rows, columns, next) }],
     questionEmbeddings: matrix(5, dim, next),
   };
 }

@@ -2,7 +2,7 @@ import { budgetTokens } from './budget';
 import { tokenImportance } from './importance';
 import { defineMethod } from './method';
 import { largestDifference } from './patchPixels';
-import type { Grid, PatchPixels } from './reduction';
+import type { TokenPlane } from './reduction';
 import { keptTokens, ranking } from './topK';
 
 /**
@@ -46,7 +46,7 @@ export const uiGraph = defineMethod(
     visionNeeds: { attention: true },
     atEmbeddings: (input) => {
       const scores = tokenImportance(input, 'uigraph');
-      const area = components(input.grid, input.pixels, threshold);
+      const area = areas(input.planes, threshold);
       const size = new Map<number, number>();
       for (const raster of input.raster) {
         if (raster >= 0) size.set(area[raster], (size.get(area[raster]) ?? 0) + 1);
@@ -71,8 +71,13 @@ export const uiGraph = defineMethod(
   }),
 );
 
+/** For every raster index the lowest one of its area. Areas go through tiles, but not from the overview into the details. */
+function areas(planes: readonly TokenPlane[], threshold: number): number[] {
+  return planes.flatMap((plane) => Array.from(components(plane, threshold), (patch) => plane.first + patch));
+}
+
 /** For every patch the lowest patch of its component (union-find with path halving over the edges of the raster). */
-function components({ rows, columns }: Grid, pixels: PatchPixels, threshold: number): Uint32Array {
+function components({ rows, columns, pixels }: TokenPlane, threshold: number): Uint32Array {
   const parent = Uint32Array.from({ length: rows * columns }, (_, patch) => patch);
   const find = (patch: number): number => {
     while (parent[patch] !== patch) {

@@ -1,4 +1,4 @@
-import { budgetTokens } from './budget';
+import { tileBudget } from './budget';
 import { defineMethod } from './method';
 import type { Grid } from './reduction';
 import { keepAll, keptTokens } from './topK';
@@ -26,9 +26,9 @@ export const uniform = defineMethod(
     ],
   },
   ({ keep }) => ({
-    atVision: ({ grid }) => {
+    atVision: ({ grid, tile }) => {
       const patches = grid.rows * grid.columns;
-      const count = budgetTokens(keep, patches);
+      const count = tileBudget(keep, tile, patches);
       return count >= patches ? keepAll(patches) : { tokens: keptTokens(evenGrid(grid, count)) };
     },
   }),

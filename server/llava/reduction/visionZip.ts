@@ -1,4 +1,4 @@
-import { budgetTokens } from './budget';
+import { budgetTokens, tileShare } from './budget';
 import { visionImportance } from './importance';
 import { defineMethod } from './method';
 import type { Matrix, SelectedToken, VisionInput } from './reduction';
@@ -56,13 +56,20 @@ export const visionZip = defineMethod(
       const patches = input.grid.rows * input.grid.columns;
       const importance = visionImportance(input, 'visionzip');
       const scores = { name: importance.name, values: withClassToken(importance.values, input) };
-      const dominantCount = budgetTokens(dominant, patches);
-      const contextualCount = budgetTokens(contextual, patches);
-      if (dominantCount + contextualCount >= patches) return keepAll(patches, scores);
+      const { total } = input.tile;
+      const wanted = budgetTokens(dominant, total) + budgetTokens(contextual, total);
+      // Both budgets are split together, so that their sum is met exactly through all tiles.
+      const count = tileShare(Math.min(wanted, total), input.tile, patches);
+      if (count >= patches) return keepAll(patches, scores);
+      const contextualCount = Math.min(
+        count,
+        tileShare(budgetTokens(contextual, total), input.tile, patches),
+      );
+      const dominantCount = count - contextualCount;
 
-      const hasClassToken = input.classToken !== undefined;
+      const hasClassToken = input.classToken !== undefined && dominantCount > 0;
       const kept = topK(importance.values, hasClassToken ? dominantCount - 1 : dominantCount);
-      const tokens: SelectedToken[] = hasClassToken ? keptTokens([input.classToken]) : [];
+      const tokens: SelectedToken[] = hasClassToken ? keptTokens([patches]) : [];
       tokens.push(...keptTokens(kept));
       if (contextualCount > 0) {
         tokens.push(...mergeContextual(keysOf(input), complement(kept, patches), contextualCount, merge));

@@ -1,6 +1,7 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import type { LlavaConfig } from '../checkpoint/config';
 import { emitDecoder, emitEmbedding, type DecoderGraph } from '../graph/decoder';
+import { emitNewline } from '../graph/newline';
 import type { OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
@@ -37,6 +38,10 @@ export class GraphSessions {
 
   embedding(): Promise<Session> {
     return this.get('embedding', () => emitEmbedding(this.config.text, this.tensors));
+  }
+
+  newline(): Promise<Session> {
+    return this.get('newline', () => emitNewline(this.config.text, this.tensors));
   }
 
   similarity(): Promise<Session> {

@@ -63,6 +63,7 @@ function llava(text: TextConfig, vision: LlavaConfig['vision']): LlavaConfig {
     visionFeatureSelectStrategy: 'default',
     projectorHiddenAct: 'gelu',
     projectorBias: true,
+    anyres: undefined,
     vision,
     text,
   };

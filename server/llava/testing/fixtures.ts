@@ -39,6 +39,37 @@ export const CHECKPOINT_FIXTURES = [
   'siglip-qwen2-float16',
 ] as const;
 
+/** Seeded tiny checkpoints of models that cut pictures into tiles. */
+export const TILED_FIXTURES = [
+  'llava-next-clip-llama',
+  'llava-next-clip-mistral',
+  'llava-onevision-siglip-qwen2',
+] as const;
+
+export const ALL_FIXTURES = [...CHECKPOINT_FIXTURES, ...TILED_FIXTURES] as const;
+
+/** A question about pictures of some shape (reference/pictures.json of the tiled fixtures). */
+export interface PictureCase {
+  readonly name: string;
+  readonly images: readonly string[];
+  /** Tower inputs of each picture. */
+  readonly tiles: readonly number[];
+  readonly promptIds: readonly number[];
+  readonly answerIds: readonly number[];
+}
+
+export function readPictureCases(name: string): {
+  question: string;
+  cases: PictureCase[];
+  tensors: Record<string, FixtureTensor>;
+} {
+  const reference = fixturePath('checkpoints', name, 'reference');
+  return {
+    ...JSON.parse(readFileSync(path.join(reference, 'pictures.json'), 'utf8')),
+    tensors: readTensors(path.join(reference, 'pictures.safetensors')),
+  };
+}
+
 export function fixturePath(...parts: string[]): string {
   return path.join(FIXTURES, ...parts);
 }

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 import type { Checkpoint } from '../checkpoint/checkpoint';
 import { openCheckpoint } from '../checkpoint/open';
 import { InputError, ModelError } from '../errors';
-import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
+import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
 import { expandImageTokens, promptIds, renderPrompt } from './chatTemplate';
 import { removeMarks } from './plainText';
 import { Tokenizer } from './tokenizer';
 
-describe.each(CHECKPOINT_FIXTURES)('prompt of %s', (name) => {
+describe.each(ALL_FIXTURES)('prompt of %s', (name) => {
   const { directory, description } = readFixture(name);
 
   it('has the text and the ids of transformers', async () => {

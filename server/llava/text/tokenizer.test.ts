@@ -3,7 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../errors';
 import { mulberry32 } from '../mulberry32';
-import { CHECKPOINT_FIXTURES, readFixture } from '../testing/fixtures';
+import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
 import reference from './tokenizer.reference.json';
 import { Tokenizer } from './tokenizer';
 
@@ -49,7 +49,7 @@ describe('Tokenizer.decode', () => {
   });
 });
 
-describe.each(CHECKPOINT_FIXTURES)('stream decoder of %s', (name) => {
+describe.each(ALL_FIXTURES)('stream decoder of %s', (name) => {
   const files = fixtureFiles(name);
   const tokenizer = new Tokenizer(files);
 

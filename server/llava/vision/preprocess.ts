@@ -2,6 +2,7 @@ import type { PreprocessorConfig } from '../checkpoint/checkpoint';
 import { patchesPerSide } from '../checkpoint/config';
 import type { Grid, PatchPixels } from '../reduction/reduction';
 import type { PixelRect } from '../../protocol';
+import type { DetailPlan, TowerSquare } from './anyres';
 import { coveredByPatches, fitSquare, type Fit, type SquareFit } from './geometry';
 import { resample, type RgbImage } from './resample';
 
@@ -34,11 +35,14 @@ export function preprocessImage(
   content?: Grid,
 ): PreprocessedImage {
   const { size, mean, resample: filter, shortestEdge } = preprocessor;
+  const patches = patchesPerSide({ imageSize: size, patchSize });
   const fitted = fitSquare(image.width, image.height, size, fit, shortestEdge);
   // The integer part, as LLaVA's expand2square takes it.
   const fill: Rgb = [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)];
-  const width = content ? Math.min(size, content.columns * patchSize) : size;
-  const height = content ? Math.min(size, content.rows * patchSize) : size;
+  // All patches are the whole square, also the rest of it that no patch covers.
+  const side = (wanted: number): number => (wanted < patches ? wanted * patchSize : size);
+  const width = content ? side(content.columns) : size;
+  const height = content ? side(content.rows) : size;
   const shrunk = shrink(fitted, width / size, height / size);
   const picture = resample(image, {
     canvas: shrunk.canvas,
@@ -50,9 +54,94 @@ export function preprocessImage(
   const rgb = width === size && height === size ? picture : paste(picture, width, height, size, fill);
   return {
     pixelValues: normalize(rgb, size, preprocessor),
-    pixels: cutPatches(rgb, size, patchSize),
+    pixels: cutPatches(rgb, patches, patches, patchSize, size),
     source: coveredByPatches(shrunk.source, size, patchSize),
   };
+}
+
+/** The details of a tiled image as the vision tower takes them. */
+export interface PreprocessedDetails {
+  /** Normalised [3, size, size] of every tile in raster order, made when asked for: all at once would be much memory. */
+  readonly tiles: readonly (() => Float32Array)[];
+  /** The pixels of the detail tokens, by token in raster order; where they were shrunk, of the same part of the picture. */
+  pixels(): PatchPixels;
+}
+
+/** The tiles of a tiled image: the picture on its canvas, black around it. The bytes equal those of transformers (Pillow path). */
+export function preprocessDetails(
+  image: RgbImage,
+  preprocessor: PreprocessorConfig,
+  plan: DetailPlan,
+  tower: TowerSquare,
+): PreprocessedDetails {
+  const { size, patches: side, patchSize } = tower;
+  const picture = resample(image, {
+    canvas: { x: 0, y: 0, width: image.width, height: image.height },
+    fill: [0, 0, 0],
+    scaled: plan.scaled,
+    window: { x: 0, y: 0, ...plan.scaled },
+    filter: preprocessor.resample,
+  });
+  const tileRgb = (tile: number): Uint8Array => {
+    const x = (tile % plan.tileColumns) * size - plan.offset.x;
+    const y = Math.floor(tile / plan.tileColumns) * size - plan.offset.y;
+    return cutOut(picture, plan.scaled, { x, y, width: size, height: size });
+  };
+  const count = plan.tileRows * plan.tileColumns;
+  return {
+    tiles: Array.from({ length: count }, (_, tile) => () => normalize(tileRgb(tile), size, preprocessor)),
+    pixels: () => {
+      const { window } = plan;
+      const width = window.columns * patchSize;
+      const height = window.rows * patchSize;
+      const rgb = new Uint8Array(width * height * 3);
+      // Patch by patch, since tiles may have a rest that no patch sees.
+      for (let row = 0; row < window.rows; row++) {
+        for (let column = 0; column < window.columns; column++) {
+          const [down, right] = [window.top + row, window.left + column];
+          const x = Math.floor(right / side) * size + (right % side) * patchSize - plan.offset.x;
+          const y = Math.floor(down / side) * size + (down % side) * patchSize - plan.offset.y;
+          const patch = cutOut(picture, plan.scaled, { x, y, width: patchSize, height: patchSize });
+          for (let line = 0; line < patchSize; line++)
+            rgb.set(
+              patch.subarray(line * patchSize * 3, (line + 1) * patchSize * 3),
+              ((row * patchSize + line) * width + column * patchSize) * 3,
+            );
+        }
+      }
+      if (plan.rows === window.rows && plan.columns === window.columns)
+        return cutPatches(rgb, plan.rows, plan.columns, patchSize);
+      const scaled = { width: plan.columns * patchSize, height: plan.rows * patchSize };
+      const shrunk = resample(
+        { width, height, rgb },
+        {
+          canvas: { x: 0, y: 0, width, height },
+          fill: [0, 0, 0],
+          scaled,
+          window: { x: 0, y: 0, ...scaled },
+          filter: 2,
+        },
+      );
+      return cutPatches(shrunk, plan.rows, plan.columns, patchSize);
+    },
+  };
+}
+
+/** A rectangle of a picture; black where it reaches beyond. */
+function cutOut(
+  rgb: Uint8Array,
+  size: { readonly width: number; readonly height: number },
+  rect: PixelRect,
+): Uint8Array {
+  const cut = new Uint8Array(rect.width * rect.height * 3);
+  const left = Math.max(0, rect.x);
+  const right = Math.min(size.width, rect.x + rect.width);
+  if (left >= right) return cut;
+  for (let y = Math.max(0, rect.y); y < Math.min(size.height, rect.y + rect.height); y++) {
+    const source = rgb.subarray((y * size.width + left) * 3, (y * size.width + right) * 3);
+    cut.set(source, ((y - rect.y) * rect.width + left - rect.x) * 3);
+  }
+  return cut;
 }
 
 type Rgb = [number, number, number];
@@ -101,20 +190,25 @@ function normalize(
   return values;
 }
 
-/** @param rgb [size, size, 3] */
-function cutPatches(rgb: Uint8Array, size: number, patchSize: number): PatchPixels {
-  const side = patchesPerSide({ imageSize: size, patchSize });
+/** @param rgb [.., width, 3]; what lies behind the last patch of a row or column is left out */
+function cutPatches(
+  rgb: Uint8Array,
+  rows: number,
+  columns: number,
+  patchSize: number,
+  width = columns * patchSize,
+): PatchPixels {
   const rowBytes = patchSize * 3;
-  const data = new Uint8Array(side * side * patchSize * rowBytes);
+  const data = new Uint8Array(rows * columns * patchSize * rowBytes);
   let target = 0;
-  for (let row = 0; row < side; row++) {
-    for (let column = 0; column < side; column++) {
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
       for (let y = row * patchSize; y < (row + 1) * patchSize; y++) {
-        const begin = (y * size + column * patchSize) * 3;
+        const begin = (y * width + column * patchSize) * 3;
         data.set(rgb.subarray(begin, begin + rowBytes), target);
         target += rowBytes;
       }
     }
   }
-  return { data, patches: side * side, patchSize };
+  return { data, patches: rows * columns, patchSize };
 }
