@@ -44,7 +44,7 @@ const ONNX_OPSET = 21;
 const MICROSOFT_OPSET = 1;
 
 /** Operators of onnxruntime's own domain that the graphs use; everything else is standard ONNX. */
-const MICROSOFT_OPERATORS = new Set(['FusedMatMul', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPERATORS = new Set(['FusedMatMul', 'GroupQueryAttention', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding']);
 
 interface Node {
   operator: string;

@@ -36,6 +36,9 @@ export class Session {
     const configuration: Record<string, string> = {
       // Prepacking would copy every mapped weight into private memory (135 MB instead of 7 for a 134 MB matrix).
       disable_prepacking: model.prepack ? '0' : '1',
+      // Threads that wait by spinning take the cores from other programs, and from the threads of our own other sessions: on a busy
+      // machine that made prefill up to three times slower, and on a quiet one nothing faster (docs/results/performance.md).
+      'intra_op.allow_spinning': '0',
     };
     if (model.weightsFolder !== undefined) {
       configuration.model_external_initializers_file_folder_path = model.weightsFolder;
