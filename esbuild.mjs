@@ -30,6 +30,7 @@ const programs = [
   { ...node, entryPoints: { cli: 'server/cli.ts' }, banner: { js: '#!/usr/bin/env node' } },
   { ...node, entryPoints: { demo: 'server/demo.ts' } },
   { ...node, entryPoints: { evaluateModel: 'bench/evaluateModel.ts' } },
+  { ...node, entryPoints: { performance: 'bench/performance.ts' } },
   {
     bundle: true,
     platform: 'browser',

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { ensureFloat32 } from '../../server/llava/checkpoint/sidecar';
+import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
 import { Decoding, labelRows } from '../../server/llava/decoding';
 import { embed } from '../../server/llava/generate';
 import { LlavaModel } from '../../server/llava/model';
@@ -19,7 +19,7 @@ describe.each(['embedded', 'tiny'])('the control decoder of the model "%s"', (na
 
   it('computes what the engine computes, so that their times can be compared', async () => {
     const { text } = model.checkpoint.config;
-    const tensors = await ensureFloat32(model.checkpoint, { cacheDirectory: temporaryDirectory() });
+    const tensors = await prepareWeights(model.checkpoint, 'fp32', { cacheDirectory: temporaryDirectory() });
     const control = (await openCacheInOut(text, tensors))();
     const ids = Array.from({ length: 40 }, (_, index) => (index * 7) % text.vocabSize);
     const decoding = new Decoding(

@@ -2,7 +2,7 @@ import { Tensor } from 'onnxruntime-node';
 
 import type { TensorMap } from '../../server/llava/checkpoint/checkpoint';
 import type { TextConfig } from '../../server/llava/checkpoint/config';
-import { activate, linear, rmsNorm, weight } from '../../server/llava/graph/layers';
+import { activate, linear, linears, rmsNorm, weight } from '../../server/llava/graph/layers';
 import { GraphBuilder, type OnnxModel, type Value } from '../../server/llava/graph/onnx';
 import { Session, floatTensor, type Tensors } from '../../server/llava/runtime/session';
 
@@ -48,17 +48,30 @@ export function emitExportedDecoder(text: TextConfig, tensors: TensorMap): OnnxM
   for (let layer = 0; layer < text.numHiddenLayers; layer++) {
     const prefix = `${DECODER}.layers.${layer}`;
     const normed = rmsNorm(graph, tensors, hidden, `${prefix}.input_layernorm`, text.rmsNormEps);
-    const project = (name: string): Value =>
-      linear(graph, tensors, normed, `${prefix}.self_attn.${name}_proj`, text.qkvBias);
+    const attention = `${prefix}.self_attn`;
+    const projections = [
+      { name: 'q_proj', width: heads * headDim },
+      { name: 'k_proj', width: kvHeads * headDim },
+      { name: 'v_proj', width: kvHeads * headDim },
+    ];
+    const [query, key, value] = linears(
+      graph,
+      tensors,
+      normed,
+      attention,
+      'qkv_proj',
+      projections,
+      text.qkvBias,
+    );
     const past = ['key', 'value'].map((kind) =>
       graph.input(`past_key_values.${layer}.${kind}`, 'float32', ['batch', kvHeads, 'past', headDim]),
     );
     const [mixed, presentKey, presentValue] = graph.addMany(
       'GroupQueryAttention',
       [
-        batched(project('q'), heads * headDim),
-        batched(project('k'), kvHeads * headDim),
-        batched(project('v'), kvHeads * headDim),
+        batched(query, heads * headDim),
+        batched(key, kvHeads * headDim),
+        batched(value, kvHeads * headDim),
         ...past,
         lengths,
         total,
@@ -77,19 +90,11 @@ export function emitExportedDecoder(text: TextConfig, tensors: TensorMap): OnnxM
       linear(graph, tensors, rows, `${prefix}.self_attn.o_proj`, text.outputBias),
     ]);
     const second = rmsNorm(graph, tensors, attended, `${prefix}.post_attention_layernorm`, text.rmsNormEps);
-    const gate = activate(
-      graph,
-      linear(graph, tensors, second, `${prefix}.mlp.gate_proj`, text.mlpBias),
-      text.hiddenAct,
-    );
-    const up = linear(graph, tensors, second, `${prefix}.mlp.up_proj`, text.mlpBias);
-    const down = linear(
-      graph,
-      tensors,
-      graph.add('Mul', [gate, up]),
-      `${prefix}.mlp.down_proj`,
-      text.mlpBias,
-    );
+    const branches = ['gate_proj', 'up_proj'].map((name) => ({ name, width: text.intermediateSize }));
+    const mlp = `${prefix}.mlp`;
+    const [gate, up] = linears(graph, tensors, second, mlp, 'gate_up_proj', branches, text.mlpBias);
+    const gated = graph.add('Mul', [activate(graph, gate, text.hiddenAct), up]);
+    const down = linear(graph, tensors, gated, `${mlp}.down_proj`, text.mlpBias);
     hidden = graph.add('Add', [attended, down]);
   }
   // The last row alone, as the best exports do it.
@@ -100,8 +105,8 @@ export function emitExportedDecoder(text: TextConfig, tensors: TensorMap): OnnxM
     graph.integers([0]),
   ]);
   const normed = rmsNorm(graph, tensors, last, `${DECODER}.norm`, text.rmsNormEps);
-  const head = text.tieWordEmbeddings ? table : weight(graph, tensors, 'lm_head.weight');
-  const logits = graph.add('Gemm', [normed, head], { transB: 1 });
+  const head = tensors.has('lm_head.weight') ? 'lm_head' : `${DECODER}.embed_tokens`;
+  const logits = linear(graph, tensors, normed, head, false);
   graph.output('logits', batched(logits, text.vocabSize), 'float32', ['batch', 'rows', text.vocabSize]);
   return graph.build();
 }

@@ -10,6 +10,7 @@ import {
   IPCMessageWriter,
 } from 'vscode-languageserver/node';
 
+import type { Precision } from '../../server/llava/checkpoint/precision';
 import { LlavaModel } from '../../server/llava/model';
 import {
   AskRequest,
@@ -34,11 +35,7 @@ export interface ColdStart {
 }
 
 /** `fovea ask` in a new process, until the first piece of the answer comes out. Files are in the system's cache. */
-export async function measureColdStart(
-  directory: string,
-  image: string,
-  rounds: number,
-): Promise<ColdStart> {
+export async function measureColdStart(directory: string, image: string, rounds: number): Promise<ColdStart> {
   const firstToken: number[] = [];
   const node: number[] = [];
   for (let round = 0; round <= rounds; round++) {
@@ -73,32 +70,35 @@ export interface Memory {
   readonly afterEight: number;
 }
 
+export interface MemoryOptions {
+  readonly cacheDirectory: string;
+  readonly precision: Precision;
+}
+
 /** In this process: call it in a new one ({@link measureMemory}). Undefined where the system does not tell. */
 export async function memoryOfThisProcess(
   directory: string,
-  cacheDirectory: string,
-  reduction: string,
+  { cacheDirectory, precision }: MemoryOptions,
 ): Promise<Memory | undefined> {
-  const model = await LlavaModel.open(directory, { cacheDirectory });
+  const model = await LlavaModel.open(directory, { cacheDirectory, precision });
   const loaded = privateBytes('self');
   const after: (number | undefined)[] = [];
   for (let seed = 0; seed < 8; seed++) {
     const images = [await screenshot(seed)];
-    await model.ask({ images, question: 'What is the title?', reduction, sampling: { maxTokens: 8 } });
+    await model.ask({ images, question: 'What is the title?', sampling: { maxTokens: 8 } });
     after.push(privateBytes('self'));
   }
   if (loaded === undefined || after[0] === undefined || after[7] === undefined) return undefined;
   return { loaded, answered: after[0], afterEight: after[7] };
 }
 
-/** @param program this benchmark, which answers `--memory DIRECTORY REDUCTION` with one line of JSON. */
+/** @param program this benchmark, which answers `--memory DIRECTORY` with one line of JSON. */
 export async function measureMemory(
   program: string,
   directory: string,
-  cacheDirectory: string,
-  reduction: string,
+  { cacheDirectory, precision }: MemoryOptions,
 ): Promise<Memory | undefined> {
-  const args = [program, '--memory', directory, '--reduce', reduction, '--cache', cacheDirectory];
+  const args = [program, '--memory', directory, '--precision', precision, '--cache', cacheDirectory];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
@@ -152,7 +152,10 @@ export async function measureRoundTrips(directory: string, questions: number): P
       let running = true;
       const answer = connection
         .sendRequest(AskRequest.type.method, params, source.token)
-        .then(() => undefined, () => undefined)
+        .then(
+          () => undefined,
+          () => undefined,
+        )
         .finally(() => (running = false));
       for (let trip = 0; trip < 10 && running; trip++) {
         const before = performance.now();

@@ -35,6 +35,13 @@ export const SHAPES: Record<string, Shape> = {
     rounds: 5,
     decodeSteps: 8,
   },
+  /** The text side alone: the tower is next to nothing. For its memory. */
+  'smol-text': {
+    title: 'SmolLM2-135M without a tower to speak of',
+    random: { decoder: 'smol', tower: 'tiny' },
+    rounds: 1,
+    decodeSteps: 8,
+  },
   /** For a smoke run: every stage, nothing of interest. */
   tiny: {
     title: 'tiny random model',

@@ -1,0 +1,141 @@
+/**
+ * `npm run bench`: how fast the engine is, against the FLOPs model, the machine's peak, a control and other programs. Writes
+ * docs/results/performance.json and performance.md.
+ *
+ *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--quick]
+ *
+ * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
+ * `--out` is given.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { PRECISIONS, type Precision } from '../server/llava/checkpoint/precision';
+import { ROOT } from './evaluationSet';
+import { type EngineResults, measureEngine } from './performance/engineStages';
+import { codeHash, describeMachine } from './performance/machine';
+import {
+  measureColdStart,
+  measureMemory,
+  measureRoundTrips,
+  memoryOfThisProcess,
+} from './performance/processes';
+import { type PerformanceResults, renderPerformance } from './performance/results';
+import { checkpointOf, shapeOf } from './performance/shapes';
+
+const SAMPLE = path.join(ROOT, 'media', 'samples', 'dialog.png');
+
+interface Plan {
+  readonly shapes: readonly { readonly name: string; readonly precision: Precision }[];
+  readonly memory: readonly { readonly name: string; readonly precision: Precision }[];
+  readonly coldStarts: number;
+  readonly questions: number;
+}
+
+const FULL: Plan = {
+  shapes: [
+    { name: 'embedded', precision: 'fp32' },
+    { name: 'smol', precision: 'fp32' },
+    { name: 'smol', precision: 'q4' },
+    { name: 'qwen-0.5b', precision: 'fp32' },
+    { name: 'qwen-0.5b', precision: 'q4' },
+    { name: '7b-short', precision: 'q4' },
+  ],
+  memory: [
+    { name: 'embedded', precision: 'fp32' },
+    { name: 'smol-text', precision: 'fp32' },
+    { name: 'smol-text', precision: 'q4' },
+    { name: 'smol', precision: 'q4' },
+  ],
+  coldStarts: 15,
+  questions: 30,
+};
+
+const QUICK: Plan = {
+  shapes: [{ name: 'tiny', precision: 'fp32' }],
+  memory: [{ name: 'tiny', precision: 'q4' }],
+  coldStarts: 1,
+  questions: 2,
+};
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      shapes: { type: 'string' },
+      rounds: { type: 'string' },
+      cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
+      out: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      memory: { type: 'string' },
+      precision: { type: 'string', default: 'fp32' },
+    },
+  });
+  const cacheDirectory = path.join(values.cache, 'converted');
+  if (values.memory !== undefined) {
+    const memory = await memoryOfThisProcess(values.memory, {
+      cacheDirectory,
+      precision: precisionOf(values.precision),
+    });
+    process.stdout.write(JSON.stringify({ memory }));
+    return;
+  }
+  const plan = values.quick ? QUICK : FULL;
+  const chosen = values.shapes?.split(',');
+  const shapes = plan.shapes.filter(({ name }) => chosen?.includes(name) ?? true);
+  const say = (text: string): void => void process.stderr.write(`${text}\n`);
+
+  const engine: EngineResults[] = [];
+  for (const { name, precision } of shapes) {
+    const shape = shapeOf(name);
+    const rounds = values.rounds === undefined ? shape.rounds : Number(values.rounds);
+    engine.push(
+      await measureEngine(checkpointOf(name, values.cache), shape, {
+        precision,
+        rounds,
+        cacheDirectory,
+        onRound: (round) => say(`${shape.title}, ${precision}: round ${round} of ${rounds}`),
+      }),
+    );
+  }
+  const memory: PerformanceResults['memory'][number][] = [];
+  for (const { name, precision } of plan.memory) {
+    const { title } = shapeOf(name);
+    say(`${title}, ${precision}: memory`);
+    const directory = checkpointOf(name, values.cache);
+    const measured = await measureMemory(__filename, directory, { cacheDirectory: values.cache, precision });
+    if (measured) memory.push({ title, precision, memory: measured });
+  }
+  say('start of a process');
+  const coldStart = await measureColdStart(path.join(ROOT, 'model'), SAMPLE, plan.coldStarts);
+  say('language server');
+  const roundTrips = await measureRoundTrips(path.join(ROOT, 'model'), plan.questions);
+
+  const results: PerformanceResults = {
+    command: `npm run bench${values.quick ? ' -- --quick' : ''}`,
+    machine: describeMachine(),
+    code: codeHash(),
+    shared: Math.max(...engine.map(({ load }) => load.median)) > availableParallelism(),
+    engine,
+    memory,
+    coldStart,
+    roundTrips,
+    peers: { runs: [], missing: [] },
+  };
+  const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
+  if (out === undefined) process.stdout.write(renderPerformance(results));
+  else {
+    await mkdir(out, { recursive: true });
+    await writeFile(path.join(out, 'performance.json'), `${JSON.stringify(results, null, 1)}\n`);
+    await writeFile(path.join(out, 'performance.md'), renderPerformance(results));
+  }
+}
+
+function precisionOf(text: string): Precision {
+  const precision = PRECISIONS.find((name) => name === text);
+  if (!precision) throw new Error(`There is no precision "${text}".`);
+  return precision;
+}
+
+void main();
