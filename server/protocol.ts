@@ -116,8 +116,8 @@ export interface TraceStage {
   merged: MergedToken[];
   dropped: TokenId[];
   /**
-   * The score the method ranked by, aligned with `received` (a CLS token and newlines, which come last there before the decoder,
-   * are not ranked and have none); absent where a method ranks by nothing.
+   * The score the method ranked by, aligned with `received` (newlines, which come last there before the decoder, are not
+   * ranked and have none); absent where a method ranks by nothing.
    */
   scores?: { name: string; values: number[] };
   /** Time of the selection alone, in milliseconds. */

@@ -1,4 +1,5 @@
 import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
+import { locateToken } from '../server/traceView/geometry';
 import { traceToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
 import { AttentionPanel } from './attention/attentionPanel';
@@ -226,12 +227,14 @@ export class App implements Actions {
     const { model } = this.scene();
     const images = model?.result.trace.images ?? [];
     for (const [image, layout] of images.entries()) {
-      const tile = layout.tiles.findIndex(
-        ({ firstId, rows, columns }) => look.token! >= firstId && look.token! < firstId + rows * columns,
-      );
-      if (tile < 0 || !model) continue;
+      const place = locateToken([layout], look.token!);
+      if (!model || !place || (place.kind !== 'patch' && place.kind !== 'newline')) continue;
       const there = { ...look, image };
-      const plane = model.planesOf(there).findIndex(({ tiles }) => tiles.includes(tile));
+      const planes = model.planesOf(there);
+      const plane =
+        place.kind === 'patch'
+          ? planes.findIndex(({ tiles }) => tiles.includes(place.tile))
+          : planes.length - 1;
       return { ...there, plane };
     }
     return look;

@@ -193,7 +193,7 @@ function patchTitle(model: RunModel, id: TokenId): string {
   const look = { image: place.image, plane: -1, colorBy: { kind: 'state' } } as const;
   const plane = model.planesOf(look).find(({ tiles }) => tiles.includes(place.tile));
   if (!plane) return tokenName(images, id);
-  const { row, column } = planeCell(images[place.image], plane, place);
+  const { row, column } = planeCell(plane, place);
   return `Row ${row + 1}, column ${column + 1}`;
 }
 

@@ -1,3 +1,4 @@
+import type { ImageLayout, TokenId } from '../server/protocol';
 import { countFates } from '../server/traceView/fates';
 import { heatColor } from '../server/traceView/palette';
 import { scaleOf } from '../server/traceView/values';
@@ -45,10 +46,26 @@ export class Legend implements Part {
       }
     }
     const layout = model.layout(look);
-    for (const [id, name] of [
-      [layout.classTokenId, 'CLS'],
-      [layout.contextTokenId, 'Context token'],
-    ] as const) {
+    const newlines = model.plane(look).newlines.filter(({ id }) => fates.has(id));
+    if (newlines.length > 0) {
+      const left = newlines.filter(({ id }) => fates.get(id)!.state === 'kept').length;
+      children.push(
+        h(
+          'span',
+          { class: 'key', title: 'Tokens that end the rows of details; drawn as bars behind them' },
+          h('span', { class: 'swatch newline', 'aria-hidden': 'true' }),
+          'Newline',
+          h(
+            'span',
+            { class: 'count' },
+            left === newlines.length
+              ? formatCount(left)
+              : `${formatCount(left)} of ${formatCount(newlines.length)}`,
+          ),
+        ),
+      );
+    }
+    for (const [id, name] of tokensWithoutPlace(layout)) {
       const fate = fates.get(id);
       if (!fate) continue;
       const selected = look.token === id;
@@ -69,4 +86,17 @@ export class Legend implements Part {
     }
     fill(this.element, ...children);
   }
+}
+
+/** CLS and context tokens; a tiled image has them once per tile. */
+function tokensWithoutPlace({ classTokenId, contextTokenId, tiles }: ImageLayout): [TokenId, string][] {
+  const named: [TokenId, string][] = [
+    [classTokenId, 'CLS'],
+    [contextTokenId, 'Context token'],
+  ];
+  for (const [index, tile] of tiles.entries()) {
+    if (tile.classTokenId !== undefined) named.push([tile.classTokenId, `CLS ${index}`]);
+    if (tile.contextTokenId !== undefined) named.push([tile.contextTokenId, `Context token ${index}`]);
+  }
+  return named;
 }

@@ -1,7 +1,14 @@
-import type { TokenId } from '../server/protocol';
-import { patchRect, planeCell } from '../server/traceView/geometry';
+import type { ImageLayout, TokenId } from '../server/protocol';
+import { planeTokens } from '../server/traceView/geometry';
 import { rankOf, type TokenValues } from '../server/traceView/values';
-import { formatCount, formatScore, pixelWords, STATE_WORDS, tokenName } from '../server/traceView/wording';
+import {
+  formatCount,
+  formatScore,
+  patchPixels,
+  pixelWords,
+  STATE_WORDS,
+  tokenName,
+} from '../server/traceView/wording';
 import { fill, h } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
 import { button } from './toolkit';
@@ -45,34 +52,28 @@ export class TokenTable implements Part {
     const fates = model.fatesAt(look);
     const values: TokenValues | undefined =
       model.valuesFor(look) ?? model.valuesFor({ ...look, colorBy: { kind: 'score', stage: 0 } });
-    const cells = plane.tiles.flatMap((tile) => {
-      const { rows, columns, firstId } = layout.tiles[tile];
-      return Array.from({ length: rows * columns }, (_, raster) => {
-        const place = {
-          image: look.image,
-          tile,
-          row: Math.floor(raster / columns),
-          column: raster % columns,
-        };
-        return { id: firstId + raster, place, ...planeCell(layout, plane, place) };
-      });
-    });
+    const { images } = model.result.trace;
+    const cells = planeTokens(layout, plane);
     cells.sort((a, b) => a.row - b.row || a.column - b.column);
-    const rows = cells.slice(this.first, this.first + PAGE).map(({ id, place, row, column }) => {
+    const rows = cells.slice(this.first, this.first + PAGE).map(({ id, row, column }) => {
       const fate = fates.get(id);
       const score = values?.values.get(id);
       const rank = values && rankOf(values, id);
       return h(
         'tr',
         {},
-        h('th', { scope: 'row' }, this.link(id, `${row + 1}, ${column + 1}`)),
+        h(
+          'th',
+          { scope: 'row' },
+          this.link(id, column < plane.columns ? `${row + 1}, ${column + 1}` : `${row + 1}, newline`),
+        ),
         h(
           'td',
           {},
           STATE_WORDS[fate?.state ?? 'absent'],
           fate?.into === undefined ? '' : ` (${tokenName(model.result.trace.images, fate.into)})`,
         ),
-        h('td', {}, pixelWords(layout, patchRect(layout.tiles[place.tile], place.row, place.column))),
+        h('td', {}, sourceWords(images, id)),
         values && h('td', {}, score === undefined ? '–' : formatScore(score)),
         values && h('td', {}, rank ? formatCount(rank.rank) : '–'),
       );
@@ -123,4 +124,10 @@ export class TokenTable implements Part {
     this.first = Math.max(0, this.first + rows);
     this.build();
   }
+}
+
+/** A newline stands for no part of the picture. */
+function sourceWords(images: readonly ImageLayout[], id: TokenId): string {
+  const pixels = patchPixels(images, id);
+  return pixels ? pixelWords(pixels.layout, pixels.rect) : '–';
 }

@@ -1,6 +1,6 @@
 import type { ImageLayout, TokenId } from '../protocol';
 import type { Fate, TokenState } from './fates';
-import { patchRect, type Plane } from './geometry';
+import { newlineRect, patchRect, type Plane } from './geometry';
 import { heatColor, heatOpacity } from './palette';
 import { scaleOf, valueOf, type TokenValues } from './values';
 
@@ -38,6 +38,8 @@ export interface MapDrawing {
   runs: Record<TokenState, Box[]>;
   /** Outline of what went on (kept and carrier cells together). */
   outline: Segment[];
+  /** Thin cells behind the rows; they cover nothing of the picture. */
+  newlines: Cell[];
   /** Heat-map cells; empty when the map shows states. */
   heat: (Box & { color: string; opacity: number })[];
 }
@@ -55,8 +57,15 @@ export function drawMap(
     runs: { kept: [], carrier: [], merged: [], dropped: [], absent: [] },
     outline: [],
     heat: [],
+    newlines: [],
   };
   const scale = values && scaleOf(values);
+  const addHeat = ({ id, state, x, y, width, height }: Cell): void => {
+    const value = values && state !== 'absent' ? valueOf(values, fates, id) : undefined;
+    if (value === undefined || !scale) return;
+    const part = scale.at(value);
+    drawing.heat.push({ x, y, width, height, color: heatColor(part), opacity: heatOpacity(part) });
+  };
   for (const index of plane.tiles) {
     const tile = layout.tiles[index];
     const stateAt = (row: number, column: number): TokenState =>
@@ -74,20 +83,15 @@ export function drawMap(
           run.width = cell.x + cell.width - run.x;
         else drawing.runs[state].push({ x: cell.x, y: cell.y, width: cell.width, height: cell.height });
         if (goesOn(state)) addOutline(drawing.outline, cell, (r, c) => goesOn(stateAt(row + r, column + c)));
-        const value = values && state !== 'absent' ? valueOf(values, fates, id) : undefined;
-        if (value !== undefined && scale) {
-          const part = scale.at(value);
-          drawing.heat.push({
-            x: cell.x,
-            y: cell.y,
-            width: cell.width,
-            height: cell.height,
-            color: heatColor(part),
-            opacity: heatOpacity(part),
-          });
-        }
+        addHeat(cell);
       }
     }
+  }
+  for (const newline of plane.newlines) {
+    const state = fates.get(newline.id)?.state ?? 'absent';
+    const cell = { id: newline.id, state, ...boxOf(newlineRect(layout, newline), transform) };
+    drawing.newlines.push(cell);
+    addHeat(cell);
   }
   return drawing;
 }
@@ -101,6 +105,12 @@ export function boxOf(rect: Box, { scale, left, top }: Transform): Box {
     width: Math.round((rect.x + rect.width) * scale + left) - x,
     height: Math.round((rect.y + rect.height) * scale + top) - y,
   };
+}
+
+/** A newline's bar: a little lower than its row, so that rows can be told apart. */
+export function slimmer({ x, y, width, height }: Box): Box {
+  const margin = height > 6 ? Math.max(1, Math.round(height * 0.12)) : 0;
+  return { x, y: y + margin, width, height: height - 2 * margin };
 }
 
 export function goesOn(state: TokenState): boolean {

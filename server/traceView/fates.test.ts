@@ -16,7 +16,7 @@ describe('fatesAfter', () => {
     for (let stages = 0; stages <= trace.stages.length; stages += 1) {
       const fates = fatesAfter(trace, stages);
       const { kept, carrier, merged, dropped } = countFates(fates);
-      const special = Number(fates.has(image.classTokenId));
+      const special = Number(fates.has(image.classTokenId)) + (image.newlines?.length ?? 0);
       expect(kept + carrier + merged + dropped - special).toBe(image.patches);
     }
   });
@@ -100,9 +100,9 @@ describe('timelineOf', () => {
     const points = timelineOf(trace).filter(({ kind }) => kind !== 'answer');
     expect(points.map(({ kind, stages, tokens }) => [kind, stages, tokens])).toEqual([
       ['tower', 0, 2880],
-      ['stage', 5, 640],
-      ['projector', 5, 640],
-      ['stage', 6, 320],
+      ['stage', 5, 688],
+      ['projector', 5, 688],
+      ['stage', 6, 344],
     ]);
   });
 

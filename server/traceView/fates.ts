@@ -49,7 +49,12 @@ export function presentTokens(trace: ReductionTrace): Set<TokenId> {
 export function fatesAfter(trace: ReductionTrace, stages: number): Map<TokenId, Fate> {
   const fates = new Map<TokenId, Fate>();
   for (const id of presentTokens(trace)) fates.set(id, { state: 'kept' });
-  const contextIds = new Set(trace.images.map((image) => image.contextTokenId));
+  const contextIds = new Set(
+    trace.images.flatMap(({ contextTokenId, tiles }) => [
+      contextTokenId,
+      ...tiles.flatMap((tile) => tile.contextTokenId ?? []),
+    ]),
+  );
   // A context token comes into being at the stage that made it.
   for (const id of contextIds) fates.delete(id);
   for (const [index, stage] of trace.stages.slice(0, stages).entries()) {
@@ -106,7 +111,14 @@ export function countFates(
 
 /** The points of the stage bar: vision tower, its reductions, projector, the decoder's reductions, every answer token. */
 export function timelineOf(trace: ReductionTrace): TimelinePoint[] {
-  const special = new Set(trace.images.flatMap((image) => [image.classTokenId, image.contextTokenId]));
+  const special = new Set(
+    trace.images.flatMap(({ classTokenId, contextTokenId, tiles, newlines = [] }) => [
+      classTokenId,
+      contextTokenId,
+      ...tiles.flatMap((tile) => [tile.classTokenId ?? [], tile.contextTokenId ?? []].flat()),
+      ...newlines.map(({ id }) => id),
+    ]),
+  );
   let patches = 0;
   for (const id of presentTokens(trace)) if (!special.has(id)) patches += 1;
   const points: TimelinePoint[] = [{ kind: 'tower', tokens: patches, stages: 0 }];

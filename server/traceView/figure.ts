@@ -1,5 +1,5 @@
 import type { AnswerResult } from '../protocol';
-import { boxOf, drawMap, type Box } from './drawing';
+import { boxOf, drawMap, goesOn, slimmer, type Box, type Cell } from './drawing';
 import { fatesAfter, lastPointBeforeAnswer, timelineOf } from './fates';
 import { extentOf, pictureRect, planesOf } from './geometry';
 import { heatColor, LIGHT_PALETTE, type MapPalette } from './palette';
@@ -96,6 +96,7 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
     parts.push(outlineMarkup(drawing.outline, palette));
     for (const box of drawing.cells.filter(({ state }) => state === 'carrier'))
       parts.push(carrierMarkup(box, palette));
+    parts.push(newlineMarkup(drawing.newlines, palette));
   }
 
   const [legendParts, legendHeight] =
@@ -108,6 +109,7 @@ export function figureOf(result: AnswerResult, options: FigureOptions = {}): Fig
           point: point.stages,
           plane: planes.length > 1 ? planeName(planes.length, planeIndex) : '',
           hasMerged: drawing.runs.merged.length > 0 || drawing.runs.carrier.length > 0,
+          hasNewlines: drawing.newlines.length > 0,
         });
   parts.push(...legendParts);
   const below = options.margin === undefined ? 16 + legendHeight : legendHeight;
@@ -212,6 +214,21 @@ function outlineMarkup(segments: ReturnType<typeof drawMap>['outline'], { kept, 
   );
 }
 
+function newlineKey({ kept }: MapPalette): string {
+  return `<rect x="5" y="1" width="6" height="14" fill="${kept}" fill-opacity="0.85"/>`;
+}
+
+/** Newlines: thin bars behind their rows, full where they went on, hatched where they went with their row. */
+function newlineMarkup(newlines: readonly Cell[], palette: MapPalette): string {
+  const kept = newlines.filter(({ state }) => goesOn(state)).map(slimmer);
+  const dropped = newlines.filter(({ state }) => state === 'dropped').map(slimmer);
+  return (
+    fill(kept, `fill="${palette.kept}" fill-opacity="0.85"`) +
+    fill(dropped, `fill="${palette.background}" fill-opacity="0.74"`) +
+    fill(dropped, 'fill="url(#dropped)"')
+  );
+}
+
 /** A token that carries others: a filled corner in the colour of merging. */
 function carrierMarkup({ x, y, width, height }: Box, { merged, halo }: MapPalette): string {
   const size = Math.round(Math.min(width, height) * 0.42);
@@ -229,6 +246,7 @@ interface LegendPlace {
   point: number;
   plane: string;
   hasMerged: boolean;
+  hasNewlines: boolean;
 }
 
 function legendMarkup(result: AnswerResult, options: FigureOptions, place: LegendPlace): [string[], number] {
@@ -274,6 +292,7 @@ function legendMarkup(result: AnswerResult, options: FigureOptions, place: Legen
       key('merged', `<rect width="16" height="16" fill="url(#merged)"/>${frame}`);
     }
     key('dropped', `<rect width="16" height="16" fill="url(#dropped)"/>${frame}`);
+    if (place.hasNewlines) key('newline', newlineKey(palette));
   }
   y += LINE + 10;
   const wrapped = (content: string, style: string): void => {

@@ -133,6 +133,8 @@ describe('messages', () => {
       ({ trace }) => (trace.images = []),
       ({ trace }) => (trace.images[0].tiles[0].rows = 1e9),
       ({ trace }) => (trace.images[0].tiles[0].source.width = 0),
+      ({ trace }) => (trace.images[0].tiles[0].edges = { x: [0, 1], y: [0, 1] }),
+      ({ trace }) => (trace.images[0].newlines = [{ id: -1, row: { x: 0, y: 0, width: 1, height: 1 } }]),
       ({ trace }) => (trace.stages[0].kept[0] = 0.5),
       ({ costs }) => (costs.cacheBytes = Infinity),
     ];

@@ -3,6 +3,7 @@ import type {
   AttentionAnalysis,
   FromTokenView,
   ReductionDescription,
+  TileLayout,
   TokenViewAnswer,
   ToTokenView,
 } from '../protocol';
@@ -65,6 +66,10 @@ function optional(check: Check): Check {
   return (value) => value === undefined || check(value);
 }
 
+function all(...checks: readonly Check[]): Check {
+  return (value) => checks.every((check) => check(value));
+}
+
 function any(...checks: readonly Check[]): Check {
   return (value) => checks.some((check) => check(value));
 }
@@ -78,18 +83,38 @@ function shape(checks: Readonly<Record<string, Check>>): Check {
 }
 
 const rect = shape({ x: number, y: number, width: positive, height: positive });
+/** Edges that a tile has are those of its rows and columns, ascending. */
+const evenEdges: Check = (value) => {
+  const { rows, columns, edges } = value as TileLayout;
+  const ascending = (numbers: readonly number[], cells: number): boolean =>
+    numbers.length === cells + 1 && numbers.every((edge, index) => index === 0 || edge > numbers[index - 1]);
+  return edges === undefined || (ascending(edges.x, columns) && ascending(edges.y, rows));
+};
 const layout = shape({
   width: positive,
   height: positive,
   fit: oneOf('pad', 'crop', 'tiles'),
   modelSize: positive,
   tiles: (value) =>
-    list(shape({ firstId: count, rows: side, columns: side, source: rect }))(value) &&
-    (value as unknown[]).length > 0,
+    list(
+      all(
+        shape({
+          firstId: count,
+          rows: side,
+          columns: side,
+          source: rect,
+          edges: optional(shape({ x: list(number), y: list(number) })),
+          classTokenId: optional(count),
+          contextTokenId: optional(count),
+        }),
+        evenEdges,
+      ),
+    )(value) && (value as unknown[]).length > 0,
   firstId: count,
   patches: count,
   classTokenId: count,
   contextTokenId: count,
+  newlines: optional(list(shape({ id: count, row: rect }))),
 });
 const place = any(
   shape({ at: oneOf('vision', 'embeddings') }),
@@ -326,12 +351,18 @@ function consistentAnalysis(analysis: AttentionAnalysis): boolean {
 
 /** What the drawing relies on beyond types: lists that are aligned with one another. */
 function consistent({ trace: { decoderTokens, stages, answer: tokens, images } }: AnswerResult): boolean {
+  const newlines = new Set(images.flatMap((image) => (image.newlines ?? []).map(({ id }) => id)));
+  /** Newlines are ranked inside the decoder only; before it they come last. */
+  const rankedOf = (received: readonly number[]): number[] => [
+    received.length,
+    received.filter((id) => !newlines.has(id)).length,
+  ];
   return (
     images.length > 0 &&
     tokens.every(({ attention }) => attention.length === decoderTokens.length) &&
     stages.every(
       ({ received, scores, merged }) =>
-        (scores === undefined || scores.values.length === received.length) &&
+        (scores === undefined || rankedOf(received).includes(scores.values.length)) &&
         merged.every(({ sources, weights }) => sources.length === weights.length),
     )
   );

@@ -7,7 +7,7 @@ import type {
   TokenId,
 } from '../protocol';
 import { countFates, fatesAfter, type Fate, type TimelinePoint, type TokenState } from './fates';
-import { locateToken, patchRect, planeCell, planesOf } from './geometry';
+import { locateToken, newlineRow, patchRect, planeCell, planesOf } from './geometry';
 import { rankOf, scoreValues } from './values';
 
 /** Names of methods for people, by id. */
@@ -148,12 +148,21 @@ export function tokenName(images: readonly ImageLayout[], id: TokenId): string {
   const place = locateToken(images, id);
   if (!place) return `token ${id}`;
   const where = images.length > 1 ? ` of image ${place.image + 1}` : '';
-  if (place.kind === 'class') return `CLS token${where}`;
-  if (place.kind === 'context') return `context token${where}`;
   const layout = images[place.image];
   const planes = planesOf(layout);
+  if (place.kind === 'newline') {
+    const plane = planes[planes.length - 1];
+    return plane.newlines.length === 1 && plane.rows > 1
+      ? `newline behind all rows${where}`
+      : `newline of row ${newlineRow(plane, place.index) + 1}${where}`;
+  }
+  if (place.kind !== 'patch') {
+    const kind = place.kind === 'class' ? 'CLS token' : 'context token';
+    if (layout.tiles.length === 1) return `${kind}${where}`;
+    return `${kind} of ${place.tile === 0 ? 'the overview' : `tile ${place.tile}`}${where}`;
+  }
   const planeIndex = planes.findIndex(({ tiles }) => tiles.includes(place.tile));
-  const { row, column } = planeCell(layout, planes[planeIndex], place);
+  const { row, column } = planeCell(planes[planeIndex], place);
   const plane = planes.length > 1 ? `${planeName(planes.length, planeIndex).toLowerCase()}, ` : '';
   return `${plane}row ${row + 1}, column ${column + 1}${where}`;
 }

@@ -2,11 +2,10 @@ import type { ImageLayout, PixelRect, TokenId } from '../../server/protocol';
 import type { Transform } from '../../server/traceView/drawing';
 import {
   extentOf,
-  locateToken,
   patchAt,
-  patchRect,
   pictureRect,
-  planeCell,
+  planeTokens,
+  tokenRect,
   type Plane,
 } from '../../server/traceView/geometry';
 import { STATE_WORDS, tokenName } from '../../server/traceView/wording';
@@ -205,26 +204,22 @@ export class MapView implements Part {
   private neighbour(rows: number, columns: number): TokenId | undefined {
     const { state, model } = this.scene!;
     const plane = model!.plane(state.look);
-    const layout = this.layout!;
-    const all = plane.tiles.flatMap((tile) => {
-      const { firstId, rows: r, columns: c } = layout.tiles[tile];
-      return Array.from({ length: r * c }, (_, raster) => ({
-        id: firstId + raster,
-        ...planeCell(layout, plane, { image: 0, tile, row: Math.floor(raster / c), column: raster % c }),
-      }));
-    });
+    const all = planeTokens(this.layout!, plane);
     const current = all.find(({ id }) => id === state.look.token);
     if (!current) return all[0]?.id;
     const row = Math.min(plane.rows - 1, Math.max(0, current.row + rows));
-    const column = Math.min(plane.columns - 1, Math.max(0, current.column + columns));
-    return all.find((cell) => cell.row === row && cell.column === column)?.id ?? current.id;
+    // Newlines stand in a column of their own behind the last one; a row without one ends where the patches end.
+    const last = plane.newlines.length > 0 ? plane.columns : plane.columns - 1;
+    const column = Math.min(last, Math.max(0, current.column + columns));
+    const at = (wanted: number): TokenId | undefined =>
+      all.find((cell) => cell.row === row && cell.column === wanted)?.id;
+    return at(column) ?? at(plane.columns - 1) ?? current.id;
   }
 
   private reveal(id: TokenId): void {
     const layout = this.layout!;
-    const place = locateToken([layout], id);
-    if (place?.kind !== 'patch' || this.fitting) return;
-    const rect = patchRect(layout.tiles[place.tile], place.row, place.column);
+    const rect = tokenRect([layout], id);
+    if (!rect || this.fitting) return;
     this.move(revealed(this.transform, rect, extentOf(layout), this.size()));
   }
 
@@ -289,17 +284,19 @@ export class MapView implements Part {
       `Token map, ${plane.rows} rows, ${plane.columns} columns. Arrow keys move.`,
     );
     setAttribute(grid, 'aria-rowcount', plane.rows);
-    setAttribute(grid, 'aria-colcount', plane.columns);
+    setAttribute(grid, 'aria-colcount', plane.columns + (plane.newlines.length > 0 ? 1 : 0));
     const { trace } = model.result;
-    const place = look.token === undefined ? undefined : locateToken(trace.images, look.token);
-    const chosen = place?.kind === 'patch';
+    const at =
+      look.token === undefined
+        ? undefined
+        : planeTokens(this.layout, plane).find(({ id }) => id === look.token);
+    const chosen = at !== undefined;
     setAttribute(grid, 'aria-activedescendant', chosen ? cell.id : undefined);
     cell.classList.toggle('chosen', chosen);
     if (!chosen || look.token === undefined) {
       setAttribute(cell, 'aria-label', 'No patch is selected');
       return;
     }
-    const at = planeCell(trace.images[place.image], plane, place);
     setAttribute(row, 'aria-rowindex', at.row + 1);
     setAttribute(cell, 'aria-colindex', at.column + 1);
     setAttribute(cell, 'aria-selected', 'true');

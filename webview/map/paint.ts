@@ -1,7 +1,16 @@
 import type { ImageLayout, TokenId } from '../../server/protocol';
-import { boxOf, drawMap, type Box, type Segment, type Transform } from '../../server/traceView/drawing';
+import {
+  boxOf,
+  drawMap,
+  goesOn,
+  slimmer,
+  type Box,
+  type Cell,
+  type Segment,
+  type Transform,
+} from '../../server/traceView/drawing';
 import type { Fate } from '../../server/traceView/fates';
-import { extentOf, locateToken, patchRect, pictureRect, type Plane } from '../../server/traceView/geometry';
+import { extentOf, pictureRect, tokenRect, type Plane } from '../../server/traceView/geometry';
 import type { MapPalette } from '../../server/traceView/palette';
 import type { TokenValues } from '../../server/traceView/values';
 
@@ -89,18 +98,35 @@ export function paintMap(context: CanvasRenderingContext2D, frame: Frame): void 
         if (carrier.state === 'carrier') drawCarrier(context, carrier, palette, ratio, opacity);
     }
   }
-  const boxes = new Map<TokenId, Box>(drawing.cells.map((cell) => [cell.id, cell]));
+  if (!values || opacity === 0)
+    paintNewlines(context, drawing.newlines, palette, patterns, Math.max(opacity, 0.25));
+  const boxes = new Map<TokenId, Box>([...drawing.cells, ...drawing.newlines].map((cell) => [cell.id, cell]));
   for (const id of [selected, hovered])
     if (id !== undefined) drawGroup(context, id, fates, boxes, palette, ratio);
   if (hovered !== undefined) frameBox(context, boxes.get(hovered), palette, ratio, 1);
   if (selected !== undefined) frameBox(context, boxes.get(selected), palette, ratio, 2);
 }
 
-/** Where a patch lies in CSS pixels of the map. */
+/** Thin bars behind their rows, full where they went on, hatched where they went with their row. */
+function paintNewlines(
+  context: CanvasRenderingContext2D,
+  newlines: readonly Cell[],
+  palette: MapPalette,
+  patterns: Patterns,
+  opacity: number,
+): void {
+  const bars = (wanted: (state: Cell['state']) => boolean): Box[] =>
+    newlines.filter(({ state }) => wanted(state)).map(slimmer);
+  fillBoxes(context, bars(goesOn), palette.kept, 0.85 * opacity);
+  const dropped = bars((state) => state === 'dropped');
+  fillBoxes(context, dropped, palette.background, opacity * VEIL.dropped);
+  fillBoxes(context, dropped, patterns.dropped, opacity);
+}
+
+/** Where a patch or a newline lies in CSS pixels of the map. */
 export function cellBox(layout: ImageLayout, id: TokenId, transform: Transform): Box | undefined {
-  const place = locateToken([layout], id);
-  if (place?.kind !== 'patch') return undefined;
-  return boxOf(patchRect(layout.tiles[place.tile], place.row, place.column), transform);
+  const rect = tokenRect([layout], id);
+  return rect && boxOf(rect, transform);
 }
 
 interface Patterns {

@@ -44,7 +44,7 @@ export function syntheticResult(options: SyntheticOptions = {}): AnswerResult {
   const stages: TraceStage[] = [];
   let alive = range(layout.firstId, layout.patches);
   const relevance = new Map(alive.map((id) => [id, relevanceOf(layout, id, random)]));
-  const total = alive.length;
+  const total = alive.length + (layout.newlines?.length ?? 0);
 
   if (options.visionzip) {
     alive = layout.tiles.flatMap((tile) => {
@@ -53,6 +53,8 @@ export function syntheticResult(options: SyntheticOptions = {}): AnswerResult {
       return [...stage.kept, ...stage.merged.map(({ id }) => id)];
     });
   }
+  const newlines = (layout.newlines ?? []).map(({ id }) => id);
+  alive = [...alive, ...newlines];
   const decoderTokens = alive;
   if (options.fastv) {
     const stage = fastVStage(alive, relevance, options.fastv, random);
@@ -230,6 +232,14 @@ export function syntheticLayout(
         ]
       : [tile(0, fit === 'pad' ? padded : square(shortest))];
   const all = tiles.length * patches;
+  const cell = padded.width / (2 * side);
+  const newlines =
+    fit === 'tiles'
+      ? Array.from({ length: 2 * side }, (_, row) => ({
+          id: all + 2 + row,
+          row: { x: padded.x, y: padded.y + row * cell, width: padded.width, height: cell },
+        }))
+      : undefined;
   return {
     width,
     height,
@@ -240,6 +250,7 @@ export function syntheticLayout(
     patches: all,
     classTokenId: all,
     contextTokenId: all + 1,
+    ...(newlines ? { newlines } : {}),
   };
 }
 
