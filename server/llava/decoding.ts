@@ -185,24 +185,46 @@ export class Decoding {
     positions: readonly number[],
     attention: AttentionMean,
   ): Promise<Tensors> {
+    const { sessions } = this.options;
+    const { textStart, ...rows } = input;
+    let output: Tensors = {};
+    let next: Tensors = rows;
+    for (const piece of sessions.pieces(part)) {
+      if (next.ids && !piece.embed) next = await (await sessions.embedding()).run({ ids: next.ids });
+      const score: Tensors = piece.score && textStart ? { textStart } : {};
+      output = await this.runPiece(piece, { ...next, ...score }, labels, positions, attention);
+      next = { hidden: output.nextHidden };
+    }
+    return output;
+  }
+
+  private async runPiece(
+    part: DecoderGraph,
+    input: Tensors,
+    labels: readonly RowLabel[],
+    positions: readonly number[],
+    attention: AttentionMean,
+  ): Promise<Tensors> {
     const { text, sessions } = this.options;
     const session = await sessions.decoder(part);
     const feeds: Tensors = { ...input, ...rowInputs(text, positions) };
     if (part.past) {
       for (let index = part.from; index < part.to; index++) {
         const layer = this.cache.layers[index];
-        const shape = [text.numKeyValueHeads, layer.capacity, text.headDim];
-        const bias = layer.biasFor(positions, text.slidingWindow);
-        feeds[`pastKey.${index}`] = floatTensor(layer.keys, shape);
-        feeds[`pastValue.${index}`] = floatTensor(layer.values, shape);
-        feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, layer.capacity]);
+        const { keys, values, capacity } = layer.length > 0 ? layer : emptyPast(text);
+        const shape = [text.numKeyValueHeads, capacity, text.headDim];
+        const bias = layer.length > 0 ? layer.biasFor(positions, text.slidingWindow) : HIDDEN_ROW;
+        feeds[`pastKey.${index}`] = floatTensor(keys, shape);
+        feeds[`pastValue.${index}`] = floatTensor(values, shape);
+        feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, capacity]);
       }
     }
     const output = await session.run(feeds);
     for (let index = part.from; index < part.to; index++) {
       const layer = this.cache.layers[index];
       // With a past the row covers the cache's capacity (unused rows are 0) and then the new rows.
-      const [capacity, used] = part.past ? [layer.capacity, layer.length] : [0, 0];
+      const used = layer.length;
+      const capacity = !part.past ? 0 : used > 0 ? layer.capacity : EMPTY_CAPACITY;
       const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
       layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
       const mean = attention.add(row, layer.labels);
@@ -272,11 +294,11 @@ export class Decoding {
     const { prefix } = this.beginning(prompt);
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
-      const part = this.segment(from, boundary, 'last');
-      await sessions.decoder(from === 0 && prefix ? this.tailGraph(boundary) : part);
+      const part = from === 0 && prefix ? this.tailGraph(boundary) : this.segment(from, boundary, 'last');
+      for (const piece of sessions.pieces(part)) await sessions.decoder(piece);
       from = part.to;
     }
-    await sessions.decoder(this.tailGraph(undefined));
+    for (const piece of sessions.pieces(this.tailGraph(undefined))) await sessions.decoder(piece);
   }
 
   /** The layers from `from` to a boundary, or to the end. */
@@ -367,6 +389,19 @@ export class Decoding {
       );
     }
   }
+}
+
+/** Graphs with a past serve without one too: one row that nobody sees. */
+const EMPTY_CAPACITY = 1;
+const HIDDEN_ROW = { data: Float32Array.of(-Infinity), rows: 1 };
+
+function emptyPast({ numKeyValueHeads, headDim }: TextConfig): {
+  keys: Float32Array;
+  values: Float32Array;
+  capacity: number;
+} {
+  const row = new Float32Array(numKeyValueHeads * EMPTY_CAPACITY * headDim);
+  return { keys: row, values: row, capacity: EMPTY_CAPACITY };
 }
 
 /** What a decoder graph wants to know about the places of its rows. */
