@@ -501,7 +501,7 @@ class AttentionMean {
   private readonly mass: Float32Array;
   private layers = 0;
   /** The last layer's row, mean over heads. */
-  lastRow = new Float32Array(0);
+  lastRow: Float32Array = new Float32Array(0);
 
   /** @param headCount 0 where rows come averaged over heads already. */
   constructor(
@@ -519,7 +519,9 @@ class AttentionMean {
     const rows = labels.length;
     const mean = this.headCount > 0 ? meanOverHeads(row, this.headCount, rows) : row;
     this.layers++;
-    labels.forEach((label, index) => {
+    // Plain loops: this runs for every row of every layer at every answer token.
+    for (let index = 0; index < rows; index++) {
+      const label = labels[index];
       if (label >= 0) {
         this.sums[label] += mean[index];
         this.counts[label]++;
@@ -529,8 +531,8 @@ class AttentionMean {
         if (label >= 0) this.headSums[head * this.imageTokens + label] += value;
         this.mass[head * 4 + massColumn(label)] += value;
       }
-    });
-    this.lastRow = Float32Array.from(mean);
+    }
+    this.lastRow = mean;
     return mean;
   }
 

@@ -211,12 +211,13 @@ function emitAttention(
     mixed = mixOver(probabilities, value);
   }
 
-  emitAttentionRow(graph, part, layer, probabilities, heads);
+  graph.sideOutput(() => emitAttentionRow(graph, part, layer, probabilities, heads));
   if (part.score && layer === part.to - 1) {
     const raw: RawProjections = { query: rawQuery, key: rawKey };
-    graph.output('score', emitScore(graph, text, part.score, probabilities, raw), 'float32', [
-      `keys.${layer}`,
-    ]);
+    const { score } = part;
+    graph.sideOutput(() =>
+      graph.output('score', emitScore(graph, text, score, probabilities, raw), 'float32', [`keys.${layer}`]),
+    );
   }
 
   // [kvHeads, groups * n, headDim] -> [n, heads * headDim]

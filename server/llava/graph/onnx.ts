@@ -44,7 +44,13 @@ const ONNX_OPSET = 21;
 const MICROSOFT_OPSET = 1;
 
 /** Operators of onnxruntime's own domain that the graphs use; everything else is standard ONNX. */
-const MICROSOFT_OPERATORS = new Set(['FusedMatMul', 'GroupQueryAttention', 'MatMulNBits', 'QuickGelu', 'RotaryEmbedding']);
+const MICROSOFT_OPERATORS = new Set([
+  'FusedMatMul',
+  'GroupQueryAttention',
+  'MatMulNBits',
+  'QuickGelu',
+  'RotaryEmbedding',
+]);
 
 interface Node {
   operator: string;
@@ -73,6 +79,7 @@ export class GraphBuilder {
     { type: ElementType; dimensions: number[]; data: Uint8Array }
   >();
   private readonly weights = new Map<string, TensorSource>();
+  private readonly sideOutputs: (() => void)[] = [];
   private counter = 0;
 
   constructor(private readonly name: string) {}
@@ -86,6 +93,16 @@ export class GraphBuilder {
   output(name: string, value: Value, type: ElementType, dimensions: readonly Dimension[]): void {
     this.nodes.push({ operator: 'Identity', inputs: [value], outputs: [name], attributes: {} });
     this.outputs.push({ name, type, dimensions });
+  }
+
+  /**
+   * Adds nodes that nothing but outputs of the graph depend on, when the graph is built: the latest of them first. onnxruntime
+   * orders nodes depth-first, beginning at the last one of the file that nothing reads. So the side outputs of early layers
+   * are computed as soon as what they read is there, and that is freed; written in their layers they would all be computed
+   * at the very end, with the attention probabilities of all layers still in memory.
+   */
+  sideOutput(emit: () => void): void {
+    this.sideOutputs.push(emit);
   }
 
   /** A tensor of the checkpoint, by reference. */
@@ -133,6 +150,7 @@ export class GraphBuilder {
   }
 
   build(): OnnxModel {
+    for (const emit of this.sideOutputs.splice(0).reverse()) emit();
     const folder = commonFolder(
       [...this.weights.values()].filter((source) => !source.bytes).map((source) => source.file),
     );
