@@ -62,6 +62,8 @@ export interface DecodingOptions {
   readonly onAttention?: (row: AttentionRow) => void;
   /** Beginnings of earlier prompts; undefined computes every row. */
   readonly prefixes?: PrefixCache;
+  /** {@link MAX_SCORE_BYTES}, or less for tests. */
+  readonly maxScoreBytes?: number;
 }
 
 /** What a prompt took over from an earlier one: its first `tokens` rows in the first `layers` layers. */
@@ -79,6 +81,25 @@ interface PrefixPlace {
 interface Beginning {
   readonly place?: PrefixPlace;
   readonly prefix?: Prefix;
+}
+
+/** Bytes of the attention scores [heads, rows, keys] of a prefill; a prompt whose scores are larger goes through in chunks of rows. */
+const MAX_SCORE_BYTES = 128e6;
+
+/** Rows on their way through the decoder. */
+interface PromptRows {
+  readonly hidden: Matrix;
+  readonly labels: readonly RowLabel[];
+  readonly positions: readonly number[];
+}
+
+/** What a segment left: logits behind the last layer, hidden states before another; a score where one was wanted. */
+interface SegmentOutput {
+  readonly logits: Float32Array | undefined;
+  /** [rows, dim] */
+  readonly nextHidden: Float32Array | undefined;
+  /** [rows] */
+  readonly score: Float32Array | undefined;
 }
 
 /** A cut before `layer`, where reductions look at attention and drop image tokens. */
@@ -136,20 +157,16 @@ export class Decoding {
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
       throwIfCancelled(signal);
-      const known = from === 0 ? (prefix?.rows ?? 0) : 0;
-      const part = known > 0 ? this.tailGraph(boundary) : this.segment(from, boundary, head);
-      const input: Tensors =
-        known > 0
-          ? { ids: idTensor(prompt.tailIds!) }
-          : { hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]) };
-      if (boundary?.score === 'textQueries') input.textStart = idTensor([instructionStart(labels) - known]);
-      const output = await this.run(part, input, labels.slice(known), positions.slice(known), attention);
-      const nextHidden = boundary && below(prefix?.hidden, known, output.nextHidden);
+      const part = this.segment(from, boundary, head);
+      const rows = { hidden, labels, positions };
+      const { logits, nextHidden, score } =
+        from === 0 && prefix
+          ? await this.runTail(part, prefix, rows, attention)
+          : await this.runSegment(part, rows, attention);
       if (from === 0 && place && !prefix) this.remember(place, part.to, nextHidden);
-      if (!boundary) return this.finish(floats(output.logits), attention);
+      if (!boundary) return this.finish(logits!, attention);
 
-      const row =
-        boundary.score === 'lastQuery' ? attention.lastRow : this.scores(output, part, labels.length);
+      const row = boundary.score === 'lastQuery' ? attention.lastRow : score!;
       const keep = this.reduceAt(boundary, row, labels);
       labels = keep.map((index) => labels[index]);
       positions = keep.map((index) => positions[index]);
@@ -157,6 +174,82 @@ export class Decoding {
       from = part.to;
     }
     throw new Error('unreachable: the last segment returns');
+  }
+
+  /** A segment of which `prefix` knows the first rows. */
+  private async runTail(
+    part: DecoderGraph,
+    prefix: Prefix,
+    { labels, positions }: PromptRows,
+    attention: AttentionMean,
+  ): Promise<SegmentOutput> {
+    const known = prefix.rows;
+    const input: Tensors = { ids: idTensor(this.prompt.tailIds!) };
+    if (part.score === 'textQueries') input.textStart = idTensor([instructionStart(labels) - known]);
+    const tail = { ...part, past: true, embed: true };
+    const output = await this.run(tail, input, labels.slice(known), positions.slice(known), attention);
+    return {
+      logits: output.logits && floats(output.logits),
+      nextHidden: output.nextHidden && below(prefix.hidden, known, output.nextHidden),
+      score: output.score && scoresOf(output, known, labels.length),
+    };
+  }
+
+  /**
+   * A segment of the prompt; a long one in chunks of rows, each over what those before it left in the cache. The attention of all rows
+   * over all rows at once would be the largest thing in memory: 3 GB and more for each copy at 7,000 tokens.
+   */
+  private async runSegment(
+    part: DecoderGraph,
+    { hidden, labels, positions }: PromptRows,
+    attention: AttentionMean,
+  ): Promise<SegmentOutput> {
+    const { columns } = hidden;
+    const starts = this.chunkStarts(part, labels);
+    const nextHidden = part.head === 'none' ? new Float32Array(hidden.rows * columns) : undefined;
+    const sums = part.score === 'columnSum' ? new Float32Array(labels.length) : undefined;
+    let score: Float32Array | undefined = sums;
+    let logits: Float32Array | undefined;
+    for (const [index, start] of starts.entries()) {
+      throwIfCancelled(this.options.signal);
+      const last = index === starts.length - 1;
+      const end = last ? labels.length : starts[index + 1];
+      const rows = hidden.data.slice(start * columns, end * columns);
+      const input: Tensors = { hidden: floatTensor(rows, [end - start, columns]) };
+      if (part.score === 'textQueries') {
+        const first = last ? instructionStart(labels) - start : end - start - 1;
+        input.textStart = idTensor([first]);
+      }
+      const output = await this.run(
+        chunkGraph(part, start),
+        input,
+        labels.slice(start, end),
+        positions.slice(start, end),
+        last ? attention : undefined,
+      );
+      if (output.nextHidden) nextHidden?.set(floats(output.nextHidden), start * columns);
+      if (last && output.logits) logits = floats(output.logits);
+      if (!output.score || (!sums && !last)) continue;
+      const own = scoresOf(output, start, end);
+      if (sums) own.forEach((value, row) => (sums[row] += value));
+      else score = own;
+    }
+    return { logits, nextHidden, score };
+  }
+
+  /** First rows of the chunks that a segment is computed in. */
+  private chunkStarts({ head, score }: DecoderGraph, labels: readonly RowLabel[]): number[] {
+    const { text, maxScoreBytes = MAX_SCORE_BYTES } = this.options;
+    const rowBytes = text.numAttentionHeads * labels.length * Float32Array.BYTES_PER_ELEMENT;
+    // Scores of keys before their rotation need all of these at once.
+    if (head === 'all' || score === 'lastQueryNoRotary' || rowBytes * labels.length <= maxScoreBytes)
+      return [0];
+    // The question's own rows score together, so they are in the last chunk.
+    const latest = instructionStart(labels);
+    const rows = Math.max(1, Math.floor(maxScoreBytes / rowBytes));
+    const chunks = Math.ceil(labels.length / rows);
+    const starts = Array.from({ length: chunks }, (_, chunk) => Math.floor((chunk * labels.length) / chunks));
+    return score === 'textQueries' ? starts.filter((start) => start <= latest) : starts;
   }
 
   /** Feeds one answer token and predicts the next. */
@@ -175,15 +268,15 @@ export class Decoding {
   }
 
   /**
-   * Runs new rows through layers [from, to): after what these layers have cached, where the graph has a past. Takes the
-   * attention rows, and appends the new keys and values.
+   * Runs new rows through layers [from, to): after what these layers have cached, where the graph has a past. Appends the new keys and
+   * values, and takes the attention rows, unless other rows follow whose attention is meant.
    */
   private async run(
     part: DecoderGraph,
     input: Tensors,
     labels: readonly RowLabel[],
     positions: readonly number[],
-    attention: AttentionMean,
+    attention: AttentionMean | undefined,
   ): Promise<Tensors> {
     const { sessions } = this.options;
     const { textStart, ...rows } = input;
@@ -203,7 +296,7 @@ export class Decoding {
     input: Tensors,
     labels: readonly RowLabel[],
     positions: readonly number[],
-    attention: AttentionMean,
+    attention: AttentionMean | undefined,
   ): Promise<Tensors> {
     const { text, sessions } = this.options;
     const session = await sessions.decoder(part);
@@ -227,6 +320,7 @@ export class Decoding {
       const capacity = !part.past ? 0 : used > 0 ? layer.capacity : EMPTY_CAPACITY;
       const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
       layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
+      if (!attention) continue;
       const mean = attention.add(row, layer.labels);
       this.options.onAttention?.({
         step: this.steps,
@@ -281,21 +375,18 @@ export class Decoding {
     });
   }
 
-  /** `score` [rows] of a boundary's graph. */
-  private scores(output: Tensors, part: DecoderGraph, rows: number): Float32Array {
-    const score = floats(output.score);
-    const past = part.past ? (this.reused?.tokens ?? 0) : 0;
-    return compactRow(score, score.length - (rows - past), past, rows - past);
-  }
-
   /** Makes the sessions that this question needs, so that their making is not counted as computing. */
   async prepare(prompt: Prompt): Promise<void> {
     const { sessions } = this.options;
     const { prefix } = this.beginning(prompt);
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
-      const part = from === 0 && prefix ? this.tailGraph(boundary) : this.segment(from, boundary, 'last');
-      for (const piece of sessions.pieces(part)) await sessions.decoder(piece);
+      const part = this.segment(from, boundary, 'last');
+      // Further segments have as many rows as the reductions leave.
+      const starts = from === 0 ? this.chunkStarts(part, prompt.labels) : [0];
+      const graphs =
+        from === 0 && prefix ? [this.tailGraph(boundary)] : starts.map((start) => chunkGraph(part, start));
+      for (const graph of graphs) for (const piece of sessions.pieces(graph)) await sessions.decoder(piece);
       from = part.to;
     }
     for (const piece of sessions.pieces(this.tailGraph(undefined))) await sessions.decoder(piece);
@@ -402,6 +493,17 @@ function emptyPast({ numKeyValueHeads, headDim }: TextConfig): {
 } {
   const row = new Float32Array(numKeyValueHeads * EMPTY_CAPACITY * headDim);
   return { keys: row, values: row, capacity: EMPTY_CAPACITY };
+}
+
+/** The graph of a chunk of a segment's rows. Heads and scores of all chunks but the last are computed for nothing, but in one session. */
+function chunkGraph(part: DecoderGraph, start: number): DecoderGraph {
+  return { ...part, past: part.past || start > 0 };
+}
+
+/** `score` [until] of a graph whose new rows follow `past` cached ones. */
+function scoresOf(output: Tensors, past: number, until: number): Float32Array {
+  const score = floats(output.score);
+  return compactRow(score, score.length - (until - past), past, until - past);
 }
 
 /** What a decoder graph wants to know about the places of its rows. */
