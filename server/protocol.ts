@@ -211,6 +211,18 @@ export interface AnswerResult {
   /** The canonical reduction spec, `none` included. */
   reduction: string;
   question: string;
+  /** Where the pictures were reduced: patches that look like text, and how many of them went on neither unchanged nor alone. */
+  fineText?: { patches: number; lost: number };
+  warning?: AnswerWarning;
+}
+
+/** Something that the user should know about an answer. */
+export interface AnswerWarning {
+  /** `reduction.fine-text`: small text has probably become unreadable by the reduction. */
+  code: 'reduction.fine-text';
+  message: string;
+  /** What to ask with instead. */
+  askAgain: { reduction: string };
 }
 
 export interface ModelSummary {
@@ -731,9 +743,11 @@ export type ReductionPlace = 'pixels' | 'vision' | 'embeddings' | 'layer' | 'ste
 export type ReductionParameter =
   | {
       readonly name: string;
-      /** A number of tokens, or a fraction of them: `64`, `0.5`, `50%`, `all`. */
+      /** A number of tokens, or a fraction of them: `64`, `0.5`, `50%`, `all`; see `auto`. */
       readonly type: 'budget';
       readonly minimum: 0 | 1;
+      /** May be `auto`: chosen by looking at the picture. */
+      readonly auto?: true;
       /** In the syntax of a spec. */
       readonly default: string;
       readonly description: string;
@@ -853,6 +867,8 @@ export const HoverCommand = {
 
 export interface HoverCommandArgument {
   image: ImageSource;
+  /** Ask with this reduction instead of the one in the settings. */
+  reduction?: string;
 }
 
 /** One or more links to our commands, separated by ` | `, and nothing else. */

@@ -39,6 +39,7 @@ describe('the form and the engine agree', () => {
       '50%',
       '150%',
       'all',
+      'auto',
       '-1',
       'x',
       '1e3',

@@ -63,14 +63,16 @@ export function valueProblem(parameter: ReductionParameter, text: string): strin
     case 'choice':
       return parameter.choices.includes(value) ? undefined : `One of ${parameter.choices.join(', ')}.`;
     case 'budget': {
-      if (value === 'all') return undefined;
+      if (value === 'all' || (value === 'auto' && parameter.auto)) return undefined;
       const percent = /^\d+(\.\d+)?%$/.test(value) ? Number(value.slice(0, -1)) / 100 : undefined;
       const amount = percent ?? (/^(\d+|\d*\.\d+)$/.test(value) ? Number(value) : NaN);
       const whole = percent === undefined && Number.isInteger(amount) && !value.includes('.');
       const fine = whole
         ? amount >= parameter.minimum
         : amount >= 0 && amount <= 1 && (parameter.minimum === 0 || amount > 0);
-      return fine ? undefined : 'A number of tokens (64), a fraction (0.5 or 50%), or all.';
+      return fine
+        ? undefined
+        : `A number of tokens (64), a fraction (0.5 or 50%), ${parameter.auto ? 'all, or auto' : 'or all'}.`;
     }
     case 'integer':
     case 'number': {

@@ -7,5 +7,11 @@ export async function explainImage(
   argument: unknown,
 ): Promise<void> {
   const image = await imageForCommand(argument, client, memory);
-  if (image) await tokenView.ask({ images: [image] });
+  if (image) await tokenView.ask({ images: [image], reduction: reductionOf(argument) });
+}
+
+/** A hover that warns about lost text offers the same question with all tokens. */
+function reductionOf(argument: unknown): string | undefined {
+  if (typeof argument !== 'object' || argument === null || !('reduction' in argument)) return undefined;
+  return typeof argument.reduction === 'string' ? argument.reduction : undefined;
 }

@@ -15,6 +15,7 @@ import {
   type TokenViewQuestion,
   type ToTokenView,
 } from '../../server/protocol';
+import { warningWords } from '../../server/traceView/wording';
 import { fitSetting, reductionSetting } from '../configuration';
 import { actionFor, runAction, showError, toErrorData } from '../errors';
 import { pickedImage, type NamedImage } from '../images';
@@ -194,7 +195,9 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     const answer = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title }, () =>
       this.client.ask(parameters, observer, run.cancellation.token),
     );
-    this.finish(run, { type: 'answered', run: run.number, result: answer.result, cached: answer.cached });
+    const { result, cached } = answer;
+    const warning = warningWords(result.warning);
+    this.finish(run, { type: 'answered', run: run.number, result, warning, cached });
     return answer.result;
   }
 

@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { InputError } from '../llava/errors';
 import type { AnswerResult, ImageLayout } from '../protocol';
 import type { AskCommand } from './arguments';
-import { formatCosts } from './format';
+import { formatCosts, formatWarning } from './format';
 import { openModel } from './openModel';
 import { progressLine } from './progress';
 import { writeTrace } from './trace';
@@ -37,6 +37,7 @@ export async function ask(command: AskCommand, signal: AbortSignal): Promise<voi
       process.stderr.write(`trace: ${written}\n`);
     }
     if (!command.json) process.stderr.write(`${formatCosts(result)}\n`);
+    if (result.warning) process.stderr.write(`${formatWarning(result.warning)}\n`);
   } finally {
     await model.dispose();
   }
@@ -72,6 +73,8 @@ export function jsonOutput(result: AnswerResult): object {
     precision: result.precision,
     reduction: result.reduction,
     question: result.question,
+    fineText: result.fineText,
+    warning: result.warning,
   };
 }
 

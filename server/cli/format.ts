@@ -1,4 +1,4 @@
-import type { AnswerResult } from '../protocol';
+import type { AnswerResult, AnswerWarning } from '../protocol';
 
 /** One or two lines on what an answer cost. */
 export function formatCosts(result: AnswerResult): string {
@@ -14,6 +14,11 @@ export function formatCosts(result: AnswerResult): string {
     `cache ${bytes(cacheBytes)}`,
     `${((100 * prefillMacs) / prefillMacsUnreduced).toFixed(0)} % of the multiplications`,
   ].join(', ');
+}
+
+/** What the user should know about an answer, and what to type for a better one. */
+export function formatWarning({ message, askAgain }: AnswerWarning): string {
+  return `warning: ${message} Ask again with --reduce ${askAgain.reduction}.`;
 }
 
 export function milliseconds(value: number): string {

@@ -5,6 +5,7 @@ import {
   EXPLAIN_QUESTION,
   HoverCommand,
   type AnswerResult,
+  type AnswerWarning,
   type ErrorData,
   type HoverCommandArgument,
   type ImageFacts,
@@ -53,6 +54,8 @@ interface HoverText {
   picture?: { uri: string; width?: number; height?: number };
   facts?: ImageFacts;
   explanation?: string;
+  /** About the explanation. */
+  warning?: string;
   error?: ErrorData;
   /** In place of facts. */
   note?: string;
@@ -99,11 +102,20 @@ export class HoverFeature {
     // A long data: URI would not fit into a link.
     const mention = { mention: { textDocument: { uri: document.uri }, position: reference.range.start } };
     const argument: HoverCommandArgument = { image: target.kind === 'data' ? mention : source };
-    const { explanation, error } = await this.#explain(source, settings, signal);
+    const { explanation, warning, error } = await this.#explain(source, settings, signal);
     const stopped = this.#dependencies.stopped();
     if (explanation !== undefined) {
       text.explanation = explanation;
+      text.warning = warning?.message;
       text.commands.push({ label: 'Show the tokens', command: HoverCommand.explain, argument });
+      if (warning) {
+        const complete = { ...argument, reduction: warning.askAgain.reduction };
+        text.commands.push({
+          label: 'Ask again with all tokens',
+          command: HoverCommand.explain,
+          argument: complete,
+        });
+      }
     } else if (stopped) {
       text.error = stopped;
       text.commands.push({ label: 'Restart inference', command: HoverCommand.restart });
@@ -120,12 +132,12 @@ export class HoverFeature {
     source: ImageSource,
     settings: Settings,
     signal: AbortSignal,
-  ): Promise<{ explanation?: string; error?: ErrorData }> {
+  ): Promise<{ explanation?: string; warning?: AnswerWarning; error?: ErrorData }> {
     const { asking, isTrusted, stopped } = this.#dependencies;
     const params = { images: [source], question: EXPLAIN_QUESTION };
     try {
       const known: AnswerResult | undefined = await asking.cached(params);
-      if (known) return { explanation: known.answer };
+      if (known) return { explanation: known.answer, warning: known.warning };
       if (settings.hover.explain !== 'onHover' || !isTrusted() || stopped()) return {};
       const controller = new AbortController();
       const leave = (): void => controller.abort(signal.reason);
@@ -139,7 +151,8 @@ export class HoverFeature {
       const answer = await Promise.race([asked, waited]).finally(() => clearTimeout(timer));
       // From here on the run belongs to the cache, not to this hover.
       signal.removeEventListener('abort', leave);
-      return answer ? { explanation: answer.result.answer } : {};
+      if (!answer) return {};
+      return { explanation: answer.result.answer, warning: answer.result.warning };
     } catch (error) {
       const data = toErrorData(error);
       // Facts are worth showing also when the model is not there; the link leads to the whole error.
@@ -172,7 +185,7 @@ function pictureOf(
   return uri.length <= MAX_DATA_URI ? { uri, width, height } : undefined;
 }
 
-function markdownHover({ picture, facts, explanation, error, note }: HoverText): string {
+function markdownHover({ picture, facts, explanation, warning, error, note }: HoverText): string {
   const parts: string[] = [];
   if (picture) {
     const uri = picture.uri.replace(
@@ -185,15 +198,17 @@ function markdownHover({ picture, facts, explanation, error, note }: HoverText):
     parts.push(`**${escapeMarkdown(shorten(facts.name, 100))}**  \n${escapeMarkdown(factsLine(facts))}`);
   if (note !== undefined) parts.push(escapeMarkdown(note));
   if (explanation !== undefined) parts.push(escapeMarkdown(shorten(explanation.trim(), MAX_EXPLANATION)));
+  if (warning !== undefined) parts.push(escapeMarkdown(warning));
   if (error) parts.push(escapeMarkdown(errorText(error)));
   return parts.join('\n\n');
 }
 
-function plainHover({ facts, explanation, error, note }: HoverText): string {
+function plainHover({ facts, explanation, warning, error, note }: HoverText): string {
   const parts: string[] = [];
   if (facts) parts.push(`${visible(shorten(facts.name, 100))}\n${factsLine(facts)}`);
   if (note !== undefined) parts.push(note);
   if (explanation !== undefined) parts.push(visible(shorten(explanation.trim(), MAX_EXPLANATION)));
+  if (warning !== undefined) parts.push(warning);
   if (error) parts.push(visible(errorText(error)));
   return parts.join('\n\n');
 }

@@ -4,9 +4,11 @@ import type { Checkpoint } from './checkpoint/checkpoint';
 import { patchesPerSide, towerSquare } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
+import { fineTextLeft, fineTextWarning } from './fineText';
 import type { FeatureCache } from './featureCache';
 import { type ImagePlan, planSquare, planTiles } from './imagePlan';
 import { encodeImage, type ImageTokens, type PreparedImage, rasterIndex } from './imageTokens';
+import { fineTextTokens, resolveBudgets } from './pictureChoices';
 import { formatReduction, parseReduction } from './reduction/parse';
 import type { PrefixCache } from './prefixCache';
 import { requireHeads } from './reduction/heads';
@@ -43,6 +45,8 @@ export interface AskOptions {
   readonly signal?: AbortSignal;
   /** Called with every piece of text as soon as it is complete characters. */
   readonly onToken?: (piece: string, index: number) => void;
+  /** The answer ends where this says no to what it is so far: for evaluations that need to know no more. `finish` is then `length`. */
+  readonly accepts?: (answer: string) => boolean;
   readonly onProgress?: (progress: Progress) => void;
   /** False computes everything, even for a picture that was asked about before: for measurements. */
   readonly reuse?: boolean;
@@ -129,13 +133,19 @@ export async function generateFromPixels(
   };
   const encoded: ImageTokens[] = [];
   let imagesReused = 0;
+  const resolved = (images: readonly PreparedImage[]): readonly Reduction[] => {
+    const before = performance.now();
+    const list = resolveBudgets(reductions, images);
+    time.add('selection', performance.now() - before);
+    return list;
+  };
   for (const input of inputs) {
     throwIfCancelled(signal);
     encoded.push(
       await encodeImage(input, {
         checkpoint,
         sessions,
-        reductions,
+        reductions: resolved([input]),
         questionEmbeddings,
         signal,
         features: options.reuse === false ? undefined : context.features,
@@ -162,7 +172,7 @@ export async function generateFromPixels(
     {
       text: config.text,
       sessions,
-      reductions,
+      reductions: resolved(inputs),
       shape: modelShape(checkpoint, unreduced),
       heads: checkpoint.heads,
       signal,
@@ -192,6 +202,7 @@ export async function generateFromPixels(
   const patches = plans.reduce((sum, { layout }) => sum + layout.patches, 0);
   const newlines = plans.reduce((sum, plan) => sum + plan.newlines.length, 0);
   const textTokens = prompt.labels.length - prompt.imageTokens.length;
+  const fineText = reductions.length > 0 ? fineTextLeft(trace, fineTextTokens(inputs)) : undefined;
 
   return {
     answer: answer.text,
@@ -234,6 +245,8 @@ export async function generateFromPixels(
     trace,
     reduction: formatReduction(reductions),
     question: question.question,
+    fineText,
+    warning: fineText && fineTextWarning(fineText),
   };
 }
 
@@ -281,6 +294,7 @@ export async function prepareImages(
       plan,
       inputs: [() => square.pixelValues, ...(cut?.tiles ?? [])],
       pixels: [() => square.pixels, ...(cut ? [() => cut.pixels()] : [])],
+      unshrunk: content && (() => preprocessImage(decoded, preprocessor, fit, vision.patchSize).pixels),
     });
     firstId = plan.endId;
   }
@@ -367,8 +381,10 @@ async function answerTokens(
     const id = sampler.sample(output.logits);
     ids.push(id);
     const stopped = stops.has(id);
-    const last = stopped || ids.length >= maxTokens;
-    const piece = (stopped ? '' : stream.push(id)) + (last ? stream.finish() : '');
+    let piece = stopped ? '' : stream.push(id);
+    const refused = !stopped && options.accepts?.(text + piece) === false;
+    const last = stopped || refused || ids.length >= maxTokens;
+    if (last) piece += stream.finish();
     text += piece;
     const now = performance.now();
     trace.answer.push({

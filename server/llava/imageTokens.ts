@@ -26,6 +26,8 @@ export interface PreparedImage {
   readonly inputs: readonly (() => Float32Array)[];
   /** The pixels behind the tokens, one entry per plane, made when they are needed. */
   readonly pixels: readonly (() => PatchPixels)[];
+  /** Where a reduction makes the picture smaller: the pixels that its square would have had. */
+  readonly unshrunk?: () => PatchPixels;
 }
 
 /** The image tokens of one image as they enter the decoder. */
@@ -522,7 +524,8 @@ async function similarityFor(
   return matrix(floats(output.similarity), rows.rows);
 }
 
-function tokenPlanes({ plan, pixels }: PreparedImage): TokenPlane[] {
+/** The rasters of an image; their pixels are made when they are asked for. */
+export function tokenPlanes({ plan, pixels }: PreparedImage): TokenPlane[] {
   return plan.planes.map(({ rows, columns, first }, index) => {
     let made: PatchPixels | undefined;
     return {

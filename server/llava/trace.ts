@@ -53,7 +53,8 @@ export function recordStage(
   if (selection.scores) {
     stage.scores = { name: selection.scores.name, values: rounded(selection.scores.values) };
   }
-  if (selection.note !== undefined) stage.note = selection.note;
+  const notes = [reduction.automatic?.reason, selection.note].filter((note) => note !== undefined);
+  if (notes.length > 0) stage.note = notes.join(' ');
   return { stage, ids };
 }
 

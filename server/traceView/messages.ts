@@ -188,6 +188,10 @@ const result = shape({
   precision: oneOf('fp32', 'q4'),
   reduction: text,
   question: text,
+  fineText: optional(shape({ patches: count, lost: count })),
+  warning: optional(
+    shape({ code: oneOf('reduction.fine-text'), message: text, askAgain: shape({ reduction: text }) }),
+  ),
 });
 
 const picture = shape({
@@ -249,7 +253,14 @@ const analysis = shape({
   milliseconds: shape({ answer: number, removal: number }),
 });
 const parameter = any(
-  shape({ name: text, type: oneOf('budget'), minimum: count, default: text, description: text }),
+  shape({
+    name: text,
+    type: oneOf('budget'),
+    minimum: count,
+    auto: optional(boolean),
+    default: text,
+    description: text,
+  }),
   shape({
     name: text,
     type: oneOf('integer', 'number'),

@@ -15,6 +15,7 @@ import {
   summaryWords,
   tokenName,
   visibleText,
+  warningWords,
   whyWords,
 } from './wording';
 
@@ -90,6 +91,18 @@ describe('why a token is where it is', () => {
     ]);
     expect(summaryWords(SYNTHETIC.allTokens(), names)).toEqual(['All 576 image tokens entered the decoder.']);
   });
+});
+
+it('a warning has one click that says what it does', () => {
+  const warning = { code: 'reduction.fine-text', message: 'Fine text is lost.' } as const;
+  expect(warningWords({ ...warning, askAgain: { reduction: 'none' } })).toEqual({
+    message: 'Fine text is lost.',
+    askAgain: { title: 'Ask again with all tokens', reduction: 'none' },
+  });
+  expect(warningWords({ ...warning, askAgain: { reduction: 'mmr' } })?.askAgain?.title).toBe(
+    'Ask again with mmr',
+  );
+  expect(warningWords(undefined)).toBeUndefined();
 });
 
 describe('text of unknown origin', () => {

@@ -1,10 +1,12 @@
 import type {
   AnswerResult,
+  AnswerWarning,
   ImageLayout,
   PixelRect,
   ReductionDescription,
   StagePlace,
   TokenId,
+  TokenViewWarning,
 } from '../protocol';
 import { countFates, fatesAfter, type Fate, type TimelinePoint, type TokenState } from './fates';
 import { locateToken, newlineRow, patchRect, planeCell, planesOf } from './geometry';
@@ -281,4 +283,13 @@ export function countWords(result: AnswerResult, stages: number): string {
   if (merged > 0) parts.push(`${formatCount(merged)} merged`);
   if (dropped > 0) parts.push(`${formatCount(dropped)} dropped`);
   return parts.join(', ');
+}
+
+/** A warning of an answer as the token view shows it, with its one click. */
+export function warningWords(warning: AnswerWarning | undefined): TokenViewWarning | undefined {
+  if (!warning) return undefined;
+  const { message, askAgain } = warning;
+  const title =
+    askAgain.reduction === 'none' ? 'Ask again with all tokens' : `Ask again with ${askAgain.reduction}`;
+  return { message, askAgain: { title, reduction: askAgain.reduction } };
 }

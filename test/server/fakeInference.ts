@@ -4,7 +4,7 @@ import { serveEngine } from '../../server/inference/serve';
 import { watchParent } from '../../server/inference/watchdog';
 import { CancelledError, DeviceError, ModelError } from '../../server/llava/errors';
 import type { Device } from '../../server/llava/runtime/device';
-import type { AnswerResult, AttentionAnalysis } from '../../server/protocol';
+import type { AnswerResult, AnswerWarning, AttentionAnalysis } from '../../server/protocol';
 
 /**
  * The inference program with a scripted engine: everything of the product around it is real. What it does is written in
@@ -26,6 +26,8 @@ export interface Script {
   /** It goes on in spite of a cancellation. */
   deaf?: boolean;
   fail?: boolean;
+  /** The answer comes with this warning. */
+  warning?: AnswerWarning;
 }
 
 export interface OpenScript {
@@ -122,7 +124,8 @@ const engine: Engine = {
           if (index === 1 && script.crash === 'decode') die('SIGKILL');
         }
         note(`answered ${text}`);
-        return answerOf(pieces.join(''), text, question.reduction ?? 'none', question.images.length);
+        const { reduction = 'none', images } = question;
+        return { ...answerOf(pieces.join(''), text, reduction, images.length), warning: script.warning };
       },
       async analyze(question, { signal, onProgress }) {
         const script = JSON.parse(question.question) as Script;

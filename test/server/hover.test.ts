@@ -140,6 +140,27 @@ describe('the hover over an image', () => {
     expect(server.events()).toEqual(before);
   });
 
+  it('warns where the explanation probably lost text, and offers it with all tokens', async () => {
+    const warning = {
+      code: 'reduction.fine-text',
+      message: 'Fine text *is* lost.',
+      askAgain: { reduction: 'none' },
+    };
+    await start({ environment: { FAKE_PLAIN: JSON.stringify({ warning }) } });
+    await server.ask({ images: [{ uri: image }] });
+    const hover = await hoverAt('html', '<img src="sh|ot.png">');
+    expect(hover?.text).toContain('Fine text \\*is\\* lost\\.');
+    expect(hover?.commands.map(({ label }) => label)).toEqual([
+      'Show the tokens',
+      'Ask again with all tokens',
+      'Ask about it',
+    ]);
+    expect(hover?.commands[1]).toMatchObject({
+      command: 'fovea.explain',
+      argument: { image: { uri: image }, reduction: 'none' },
+    });
+  });
+
   it('is facts only with the setting off, and follows the setting without a restart', async () => {
     await start({ settings: { hover: { explain: 'off' } } });
     const off = await hoverAt('html', '<img src="sh|ot.png">');

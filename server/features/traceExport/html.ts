@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { AnswerResult, ReductionDescription, TokenViewWarning } from '../../protocol';
+import type { AnswerResult, ReductionDescription } from '../../protocol';
 import { sharedResult } from '../../traceView/json';
 import { PAGE_DATA_ID, type StandalonePage } from '../../traceView/page';
-import { escapeMarkup } from '../../traceView/wording';
+import { escapeMarkup, warningWords } from '../../traceView/wording';
 
 /** A picture of the question, as a browser can show it, upright. */
 export interface ExportedImage {
@@ -15,7 +15,6 @@ export interface HtmlOptions {
   /** Runs on the same images that are shown beside this one, in the order of asking. */
   earlier?: readonly AnswerResult[];
   methods?: readonly ReductionDescription[];
-  warning?: TokenViewWarning;
 }
 
 /** Hash of the empty style element that the component library inserts. */
@@ -43,7 +42,7 @@ export function traceToHtml(
       reduction: answer.reduction,
       fit: answer.trace.images[0]?.fit === 'crop' ? 'crop' : 'pad',
       result: sharedResult(answer),
-      ...(answer === result && options.warning ? { warning: options.warning } : {}),
+      warning: warningWords(answer.warning),
     })),
   };
   const code = inlineScript(script);

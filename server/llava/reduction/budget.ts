@@ -21,6 +21,7 @@ export function parseBudget(text: string, minimum: 0 | 1): Budget | undefined {
 
 /** The canonical text of a budget; {@link parseBudget} reads it back. */
 export function formatBudget(budget: Budget): string {
+  if (budget.kind === 'auto') return 'auto';
   if (budget.kind === 'tokens') return String(budget.tokens);
   return budget.fraction === 1 ? 'all' : String(budget.fraction);
 }
@@ -31,6 +32,7 @@ export function formatBudget(budget: Budget): string {
  * @param present how many tokens there are to keep (at most `whole`).
  */
 export function budgetTokens(budget: Budget, whole: number, present = whole): number {
+  if (budget.kind === 'auto') return present;
   // A fraction of something never means nothing: a model without any image token would answer about no image.
   const wanted = budget.kind === 'tokens' ? budget.tokens : Math.max(1, Math.round(budget.fraction * whole));
   return Math.min(wanted, present);

@@ -38,6 +38,7 @@ export const fastV = defineMethod(
         name: 'keep',
         type: 'budget',
         minimum: 1,
+        auto: true,
         default: '0.5',
         description:
           'How many image tokens go on; a fraction is of the image tokens that entered the decoder.',

@@ -35,13 +35,39 @@ export function defineMethod<const P extends readonly ReductionParameter[]>(
 ): ReductionMethod {
   return {
     description,
-    create: (values) => ({
-      id: description.id,
-      spec: formatSpec(description, values),
-      // The parser made the values from the same list of parameters that the type was made from.
-      ...hooks(values as ValuesOf<P>),
-    }),
+    create: (values) => {
+      const reduction: Reduction = {
+        id: description.id,
+        spec: formatSpec(description, values),
+        // The parser made the values from the same list of parameters that the type was made from.
+        ...hooks(values as ValuesOf<P>),
+      };
+      if (!Object.values(values).some(isAutomatic)) return reduction;
+      return {
+        ...reduction,
+        resolve: (automatic) => ({
+          ...reduction,
+          ...hooks(withTokens(values, automatic.tokens) as ValuesOf<P>),
+          automatic,
+          resolve: undefined,
+        }),
+      };
+    },
   };
+}
+
+function isAutomatic(value: ParameterValues[string]): boolean {
+  return typeof value === 'object' && value.kind === 'auto';
+}
+
+/** The values with a number of tokens where a budget is automatic. */
+function withTokens(values: ParameterValues, tokens: number): ParameterValues {
+  return Object.fromEntries(
+    Object.entries(values).map(([name, value]) => [
+      name,
+      isAutomatic(value) ? { kind: 'tokens', tokens } : value,
+    ]),
+  );
 }
 
 /** Canonical text: the id, every number and budget, and the choices that differ from their defaults, in declared order. */

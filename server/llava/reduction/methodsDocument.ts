@@ -28,6 +28,8 @@ fovea ask screen.png "Which button is highlighted?" --reduce visionzip:dominant=
 
 - A **budget** is a number of tokens (\`64\`), a fraction (\`0.5\` or \`50%\`), or \`all\`. \`1\` is one token, not everything. A fraction is rounded, halves up, and
   never means no token at all. A budget that is not smaller than what is there changes nothing.
+- Where a method's budget allows it, \`auto\` looks at the picture: as many tokens as patches differ from their neighbours, times a factor that was measured (see
+  [results/reduction.md](results/reduction.md)). The trace says what was chosen and why. In a photograph nearly everything differs, and nearly everything stays.
 - Methods act in the order of their places, whatever the order in which they are written; at one place in the order written. Only one
   method can choose among all patches (before or right after the tower).
 - Text is never dropped. Kept image tokens keep their order. Tokens dropped inside the decoder leave gaps: the others stay at their original positions.

@@ -28,6 +28,7 @@ export const mmr = defineMethod(
         name: 'keep',
         type: 'budget',
         minimum: 1,
+        auto: true,
         default: '64',
         description: 'How many image tokens go on; a fraction is of the tokens that arrive.',
       },

@@ -131,6 +131,7 @@ function readValue(text: string, parameter: ReductionParameter): ParameterValues
     case 'choice':
       return parameter.choices.find((choice) => choice.toLowerCase() === text.toLowerCase());
     case 'budget':
+      if (text === 'auto') return parameter.auto ? { kind: 'auto' } : undefined;
       return parseBudget(text, parameter.minimum);
     case 'integer':
     case 'number': {
@@ -149,7 +150,7 @@ export function describeRange(parameter: ReductionParameter): string {
     case 'choice':
       return `one of ${parameter.choices.join(', ')}`;
     case 'budget':
-      return `a number of tokens (${parameter.minimum} or more), a fraction (0.5 or 50%), or all`;
+      return `a number of tokens (${parameter.minimum} or more), a fraction (0.5 or 50%), ${parameter.auto ? 'all, or auto' : 'or all'}`;
     case 'integer':
       return `an integer from ${parameter.minimum} to ${parameter.maximum}`;
     case 'number':

@@ -1,4 +1,5 @@
 import type { ReductionDescription } from '../../protocol';
+import type { AutomaticBudget } from './automaticBudget';
 import type { TrainedHeads } from './heads';
 
 /**
@@ -182,6 +183,14 @@ export interface Reduction {
   /** Canonical spec: id, every number and budget, and the choices that differ from their defaults. */
   readonly spec: string;
 
+  /**
+   * Where a budget is `auto`: the same reduction with a number of tokens in its place. The engine resolves every reduction before it
+   * calls a hook, for each image by itself before the decoder, and for all of them together inside it. An unresolved one keeps everything.
+   */
+  resolve?(automatic: AutomaticBudget): Reduction;
+  /** How the budget of a resolved reduction was chosen. */
+  readonly automatic?: AutomaticBudget;
+
   /** For a method that needs a trained head: whether these hold it. The engine refuses it otherwise (heads.ts, requireHeads). */
   usesHead?(heads: TrainedHeads): boolean;
 
@@ -222,7 +231,9 @@ export interface Reduction {
 /** How many tokens may stay: a number of tokens, or a fraction (0 < fraction <= 1) of what the parameter refers to. */
 export type Budget =
   | { readonly kind: 'tokens'; readonly tokens: number }
-  | { readonly kind: 'fraction'; readonly fraction: number };
+  | { readonly kind: 'fraction'; readonly fraction: number }
+  /** Chosen by looking at the picture (automaticBudget.ts). */
+  | { readonly kind: 'auto' };
 
 export type { ReductionDescription, ReductionParameter, ReductionPlace } from '../../protocol';
 

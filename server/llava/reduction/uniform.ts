@@ -20,6 +20,7 @@ export const uniform = defineMethod(
         name: 'keep',
         type: 'budget',
         minimum: 1,
+        auto: true,
         default: '64',
         description: 'How many patches go on; a fraction is of the patches.',
       },

@@ -30,6 +30,7 @@ export const visionZip = defineMethod(
         name: 'dominant',
         type: 'budget',
         minimum: 1,
+        auto: true,
         default: '54',
         description: 'Tokens that go on unchanged, the CLS token included; a fraction is of the patches.',
       },

@@ -1,0 +1,151 @@
+/**
+ * `npm run eval`: every reduction and control on the held-out set and on the real screenshots, through our own engine. Writes docs/results/reduction.{json,md}
+ * and its curves.
+ *
+ *   node dist/evaluateReductions.js [--model FOLDER] [--words N] [--real N] [--calibration N] [--costs N] [--minutes M] [--quick]
+ *                                   [--output FOLDER] [--log FOLDER]
+ *
+ * The numbers count pictures; each is asked everything that its set asks about it. Outcomes are kept as they come (`--log`, by default out/eval), so that an
+ * interrupted run goes on where it stopped; `--minutes` ends the asking, and what has been asked until then is reported.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { LlavaModel } from '../../server/llava/model';
+import { evenly, readEvaluationSet, REAL_SCREENS, ROOT, SETS } from '../evaluationSet';
+import { calibrate, CARRIER, LADDER, pictureFacts, type PictureFacts } from './calibration';
+import { codeHash, questionsHash, specsHash, weightsHash } from './inputs';
+import { OutcomeLog } from './outcomes';
+import { drawCurves, renderReport } from './report';
+import { askAll, availableHeads, type Cost, measureCosts, type Subject, subjectsOf } from './run';
+import { automaticEntries, entries as allEntries, type Entry, QUICK_METHODS } from './specs';
+import { summarize } from './summary';
+
+export interface EvaluationOptions {
+  readonly model: string;
+  /** Pictures asked about of the synthetic held-out set, of the real screenshots, and (of both together) for the calibration. */
+  readonly words: number;
+  readonly real: number;
+  readonly calibration: number;
+  /** Pictures on which times are measured. */
+  readonly costs: number;
+  readonly minutes?: number;
+  /** A few methods at one budget, two questions a picture. */
+  readonly quick?: boolean;
+  readonly output: string;
+  readonly log: string;
+}
+
+/** Questions a picture in a quick run. */
+const QUICK_QUESTIONS = 2;
+
+/** @returns what was written. */
+export async function evaluateReductions(options: EvaluationOptions): Promise<string[]> {
+  const start = performance.now();
+  const until = start + (options.minutes ?? Infinity) * 60_000;
+  const model = await LlavaModel.open(options.model);
+  try {
+    const weights = await weightsHash(options.model);
+    const code = await codeHash();
+    const log = new OutcomeLog(path.join(options.log, `${weights.slice(0, 12)}-${code.slice(0, 12)}.jsonl`));
+
+    // Odd pictures calibrate, even ones are tested on.
+    const few = options.quick ? QUICK_QUESTIONS : Infinity;
+    const words = subjectsOf(readEvaluationSet(SETS.words), few);
+    const real = subjectsOf(readEvaluationSet(REAL_SCREENS), few);
+    const half = (subjects: readonly Subject[], parity: number): Subject[] =>
+      subjects.filter((_, index) => index % 2 === parity);
+    const calibrating = interleave(
+      evenly(half(words, 1), Math.ceil(options.calibration / 2)),
+      evenly(half(real, 1), Math.floor(options.calibration / 2)),
+    );
+    const testing = interleave(evenly(half(words, 0), options.words), evenly(half(real, 0), options.real));
+
+    const facts = new Map<string, PictureFacts>();
+    for (const subject of [...calibrating, ...testing]) {
+      facts.set(`${subject.set} ${subject.image}`, await pictureFacts(model, subject));
+    }
+    const ladder: Entry[] = ['none', ...LADDER.map((budget) => `${CARRIER}:keep=${budget}`)].map((spec) => ({
+      method: spec,
+      kind: 'method',
+      budget: undefined,
+      spec,
+    }));
+    await askAll(model, calibrating, ladder, log, { onProgress: progress('calibration') });
+    const calibration = calibrate(log.all, calibrating, facts);
+
+    const all = [...facts.values()][0].patches;
+    const meant = allEntries(all, await availableHeads(model, testing[0]));
+    const list = options.quick
+      ? meant.filter(
+          ({ method, budget }) => QUICK_METHODS.includes(method) && (budget === 64 || budget === all),
+        )
+      : [...meant, ...automaticEntries(testing.map(({ set, image }) => facts.get(`${set} ${image}`)!))];
+    const costs: Cost[] = await measureCosts(model, testing.slice(0, options.costs), list);
+    await askAll(model, testing, list, log, { until, onProgress: progress('evaluation') });
+
+    const { name, hash, parameters } = model.summary;
+    const results = summarize({
+      model: { name, hash, parameters, weights },
+      code,
+      questions: await questionsHash(),
+      specs: specsHash(list),
+      device: model.device,
+      entries: list,
+      subjects: testing,
+      outcomes: log.all,
+      costs,
+      calibration,
+    });
+    await mkdir(options.output, { recursive: true });
+    const files: Record<string, string> = {
+      'reduction.json': `${JSON.stringify(results, undefined, 1)}\n`,
+      'reduction.md': renderReport(results),
+      ...drawCurves(results),
+    };
+    for (const [file, text] of Object.entries(files)) await writeFile(path.join(options.output, file), text);
+    return Object.keys(files).map((file) => path.join(options.output, file));
+  } finally {
+    await model.dispose();
+  }
+}
+
+/** One of each in turn, so that a run that is cut short has seen both sets. */
+function interleave(a: readonly Subject[], b: readonly Subject[]): Subject[] {
+  const placed = [a, b].flatMap((list) =>
+    list.map((subject, index) => ({ subject, at: (index + 0.5) / list.length })),
+  );
+  return placed.sort((left, right) => left.at - right.at).map(({ subject }) => subject);
+}
+
+function progress(stage: string): (done: number, of: number) => void {
+  return (done, of) => process.stderr.write(`${stage}: ${done} of ${of} pictures\n`);
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      model: { type: 'string', default: path.join(ROOT, 'model') },
+      words: { type: 'string', default: '30' },
+      real: { type: 'string', default: '38' },
+      calibration: { type: 'string', default: '40' },
+      costs: { type: 'string', default: '6' },
+      minutes: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      output: { type: 'string', default: path.join(ROOT, 'docs', 'results') },
+      log: { type: 'string', default: path.join(ROOT, 'out', 'eval') },
+    },
+  });
+  const written = await evaluateReductions({
+    ...values,
+    words: Number(values.words),
+    real: Number(values.real),
+    calibration: Number(values.calibration),
+    costs: Number(values.costs),
+    minutes: values.minutes === undefined ? undefined : Number(values.minutes),
+  });
+  process.stdout.write(`${written.join('\n')}\n`);
+}
+
+if (require.main === module) void main();

@@ -1,0 +1,169 @@
+import { automaticTokens } from '../../server/llava/reduction/automaticBudget';
+import { REDUCTIONS } from '../../server/llava/reduction/registry';
+
+/** One reduction at one budget, as the evaluation runs it. */
+export interface Entry {
+  /** The row of the tables; all budgets and seeds of a method share it. */
+  readonly method: string;
+  readonly kind: 'method' | 'control' | 'composition' | 'adaptive';
+  /** Image tokens that are to be left in the deepest decoder layer; undefined where the picture decides. */
+  readonly budget: number | undefined;
+  readonly spec: string;
+}
+
+/** Tokens left at the end. A method that drops inside the decoder has more in the layers before: its work is counted and shown. */
+export const BUDGETS: readonly number[] = [192, 128, 64, 32, 16];
+
+/** The seeds of the control whose luck would otherwise be compared with. */
+export const RANDOM_SEEDS: readonly number[] = [1, 2, 3];
+
+/** VisionZip's own proportion: 54 dominant and 10 contextual tokens. */
+const CONTEXTUAL = 10 / 64;
+
+const visionZip = (budget: number, merge = ''): string => {
+  const contextual = Math.round(budget * CONTEXTUAL);
+  return `visionzip:dominant=${budget - contextual},contextual=${contextual}${merge}`;
+};
+
+/** The side of the square raster nearest to a number of tokens. */
+const side = (budget: number): number => Math.round(Math.sqrt(budget));
+
+/** Rows of the tables: a spec for a number of tokens at the end, of `all` that the unreduced model has. */
+const METHODS: readonly [method: string, spec: (budget: number, all: number) => string][] = [
+  ['fastv', (budget) => `fastv:layer=2,keep=${budget}`],
+  ['fastv noRotary', (budget) => `fastv:layer=2,keep=${budget},score=lastQueryNoRotary`],
+  ['visionzip', (budget) => visionZip(budget)],
+  ['mmr', (budget) => `mmr:keep=${budget}`],
+  ['scope', (budget) => `scope:keep=${budget}`],
+  ['divprune', (budget) => `divprune:keep=${budget}`],
+  ['pyramiddrop', (budget, all) => `pyramiddrop:ratio=${Number(Math.cbrt(budget / all).toFixed(4))}`],
+  ['sparsevlm', (budget) => `sparsevlm:layer=2,keep=${budget}`],
+  ['uigraph+mmr', (budget) => `uigraph+mmr:keep=${budget}`],
+];
+
+const CONTROLS: readonly [method: string, specs: (budget: number) => readonly string[]][] = [
+  ['random', (budget) => RANDOM_SEEDS.map((seed) => `random:keep=${budget},seed=${seed}`)],
+  ['uniform', (budget) => [`uniform:keep=${budget}`]],
+  ['pool', (budget) => [`pool:grid=${side(budget)}`]],
+  ['downscale', (budget) => [`downscale:grid=${side(budget)}`]],
+];
+
+/** Choices of a method that the papers leave open, at one budget. */
+const VARIANT_BUDGET = 64;
+const VARIANTS: readonly [method: string, spec: string][] = [
+  ['fastv columnSum', `fastv:layer=2,keep=${VARIANT_BUDGET},score=columnSum`],
+  ['visionzip average', visionZip(VARIANT_BUDGET, ',merge=average')],
+  ['pixelprune+mmr', `pixelprune+mmr:keep=${VARIANT_BUDGET}`],
+];
+
+/** Methods that decide themselves how many tokens a picture needs. */
+const ADAPTIVE: readonly string[] = ['uigraph', 'pixelprune'];
+
+/** Two methods after one another, each leaving half of what it got, against each alone at the same end. */
+const COMPOSED_BUDGETS: readonly number[] = [64, 32, 16];
+const COMPOSITIONS: readonly [method: string, spec: (budget: number) => string][] = [
+  ['visionzip + fastv', (budget) => `${visionZip(2 * budget)}+fastv:layer=2,keep=${budget}`],
+  ['mmr + fastv', (budget) => `mmr:keep=${2 * budget}+fastv:layer=2,keep=${budget}`],
+];
+
+/** LLaMA-VID's content cells along a side: 1 + 1, 1 + 4, 1 + 16, 1 + 64 tokens. */
+const LLAMA_VID_GRIDS: readonly number[] = [1, 2, 4, 8];
+
+/** Heads that a model has or has not: what cannot run is left out, and the results say so. */
+export interface AvailableHeads {
+  readonly llamaVid: boolean;
+  readonly dyRate: readonly string[];
+}
+
+/**
+ * Everything that is run on every question, VisionZip first: it asks the tower for most, and what the tower said is then there for all.
+ *
+ * @param all image tokens of the unreduced model.
+ */
+export function entries(all: number, heads: AvailableHeads): Entry[] {
+  const list: Entry[] = [];
+  for (const budget of BUDGETS) {
+    for (const [method, spec] of METHODS)
+      list.push({ method, kind: 'method', budget, spec: spec(budget, all) });
+    for (const [method, specs] of CONTROLS) {
+      for (const spec of specs(budget)) list.push({ method, kind: 'control', budget, spec });
+    }
+  }
+  for (const [method, spec] of VARIANTS) list.push({ method, kind: 'method', budget: VARIANT_BUDGET, spec });
+  for (const spec of ADAPTIVE) list.push({ method: spec, kind: 'adaptive', budget: undefined, spec });
+  for (const budget of COMPOSED_BUDGETS) {
+    for (const [method, spec] of COMPOSITIONS) {
+      list.push({ method, kind: 'composition', budget, spec: spec(budget) });
+    }
+    for (const variant of heads.dyRate) {
+      const dyRate = `dyrate:variant=${variant}`;
+      list.push({
+        method: `visionzip + dyrate ${variant}`,
+        kind: 'composition',
+        budget,
+        spec: `${visionZip(budget)}+${dyRate}`,
+      });
+      list.push({
+        method: `visionzip + fastv + dyrate ${variant}`,
+        kind: 'composition',
+        budget,
+        spec: `${visionZip(2 * budget)}+fastv:layer=2,keep=${budget}+${dyRate}`,
+      });
+    }
+  }
+  for (const variant of heads.dyRate) {
+    list.push({
+      method: `dyrate ${variant}`,
+      kind: 'adaptive',
+      budget: undefined,
+      spec: `dyrate:variant=${variant}`,
+    });
+  }
+  if (heads.llamaVid) {
+    for (const grid of LLAMA_VID_GRIDS) {
+      list.push({
+        method: 'llamavid',
+        kind: 'method',
+        budget: 1 + grid * grid,
+        spec: `llamavid:grid=${grid}`,
+      });
+    }
+  }
+  const first = list.findIndex(({ method }) => method === 'visionzip');
+  return [
+    list[first],
+    { method: 'none', kind: 'method', budget: all, spec: 'none' },
+    ...list.toSpliced(first, 1),
+  ];
+}
+
+/** Registry ids that no entry uses: a method that is in the product and not in the evaluation. */
+export function unusedMethods(list: readonly Entry[]): string[] {
+  const used = new Set(list.flatMap(({ spec }) => spec.split('+').map((part) => part.split(':')[0])));
+  return REDUCTIONS.map(({ description }) => description.id).filter((id) => !used.has(id));
+}
+
+/** Rows of `--quick`. */
+export const QUICK_METHODS: readonly string[] = ['none', 'fastv', 'visionzip', 'random', 'downscale'];
+
+/** Methods whose budget can be chosen automatically, one of each kind, and controls with the same number of tokens. */
+const AUTOMATIC: readonly [method: string, spec: (keep: string) => string][] = [
+  ['mmr', (keep) => `mmr:keep=${keep}`],
+  ['fastv', (keep) => `fastv:layer=2,keep=${keep}`],
+  ['random', (keep) => `random:keep=${keep},seed=1`],
+];
+
+/** `keep=auto`, and the same methods with one fixed budget: the mean of what `auto` takes on these pictures. */
+export function automaticEntries(pictures: readonly { distinct: number; patches: number }[]): Entry[] {
+  const tokens = pictures.map(({ distinct, patches }) => automaticTokens(distinct, patches));
+  const mean = Math.round(tokens.reduce((sum, count) => sum + count, 0) / tokens.length);
+  return AUTOMATIC.flatMap(([method, spec]): Entry[] => [
+    { method: `${method} auto`, kind: 'adaptive', budget: undefined, spec: spec('auto') },
+    {
+      method: `${method}, fixed at the mean of auto`,
+      kind: 'adaptive',
+      budget: undefined,
+      spec: spec(String(mean)),
+    },
+  ]);
+}
