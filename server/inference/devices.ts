@@ -170,8 +170,8 @@ export class Devices {
 }
 
 /** The kernels that the engine can emit for a device, the safest first. */
-function kernelsOf(_device: Device): readonly AttentionKernel[] {
-  return ['plain'];
+function kernelsOf(device: Device): readonly AttentionKernel[] {
+  return device === 'webgpu' ? ['plain', 'fused'] : ['plain'];
 }
 
 function subjectOf(plan: DevicePlan, driver: string): VerdictSubject {

@@ -1,11 +1,20 @@
 import type { TokenId, TraceStage } from '../protocol';
 import type { TextConfig } from './checkpoint/config';
 import { InputError, throwIfCancelled } from './errors';
-import type { DecoderGraph } from './graph/decoder';
 import { PrefixCache, type Prefix } from './prefixCache';
 import type { TrainedHeads } from './reduction/heads';
 import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
+import { createDecoderRunner } from './runtime/createDecoderRunner';
+import type {
+  DecoderCache,
+  DecoderRunner,
+  HiddenStates,
+  LayerRun,
+  NewRows,
+  RunOutput,
+} from './runtime/decoderRunner';
 import type { GraphSessions } from './runtime/graphSessions';
+import { hostMatrix } from './runtime/hostDecoder';
 import {
   INSTRUCTION_ROW,
   KeyValueCache,
@@ -13,8 +22,6 @@ import {
   type RowLabel,
   SYSTEM_ROW,
 } from './runtime/keyValueCache';
-import { rotaryTable } from './runtime/rotary';
-import { floats, floatTensor, idTensor, type Tensors } from './runtime/session';
 import { recordStage } from './trace';
 
 /** The rows that enter the decoder at prefill. */
@@ -88,19 +95,13 @@ const MAX_SCORE_BYTES = 64e6;
 
 /** Rows on their way through the decoder. */
 interface PromptRows {
-  readonly hidden: Matrix;
+  readonly hidden: HiddenStates;
   readonly labels: readonly RowLabel[];
   readonly positions: readonly number[];
 }
 
 /** What a segment left: logits behind the last layer, hidden states before another; a score where one was wanted. */
-interface SegmentOutput {
-  readonly logits: Float32Array | undefined;
-  /** [rows, dim] */
-  readonly nextHidden: Float32Array | undefined;
-  /** [rows] */
-  readonly score: Float32Array | undefined;
-}
+type SegmentOutput = Omit<RunOutput, 'attention'>;
 
 /** A cut before `layer`, where reductions look at attention and drop image tokens. */
 interface Boundary {
@@ -109,9 +110,9 @@ interface Boundary {
   reductions: Reduction[];
 }
 
-/** The decoder at work on one question: prefill in segments, then one token at a time, over caches that it owns. */
-export class Decoding {
-  readonly cache: KeyValueCache;
+/** The decoder at work on one question: prefill in segments, then one token at a time. */
+export class Decoding implements Disposable {
+  private readonly runner: DecoderRunner;
   private readonly boundaries: readonly Boundary[];
   private readonly byHead: boolean;
   private nextPosition = 0;
@@ -129,10 +130,19 @@ export class Decoding {
     private readonly options: DecodingOptions,
     capacity: number,
   ) {
-    const { text, reductions, shape } = options;
-    this.cache = new KeyValueCache(text.numHiddenLayers, text.numKeyValueHeads, text.headDim, capacity);
+    const { text, reductions, sessions, shape } = options;
+    this.runner = createDecoderRunner(text, sessions, capacity);
     this.boundaries = collectBoundaries(reductions, shape);
     this.byHead = reductions.some((reduction) => reduction.atStep);
+  }
+
+  get cache(): DecoderCache {
+    return this.runner.cache;
+  }
+
+  /** Gives up what lies on a device; afterwards nothing can be decoded. */
+  [Symbol.dispose](): void {
+    this.runner.dispose();
   }
 
   /** Image tokens in the cache of the deepest layer. */
@@ -151,7 +161,7 @@ export class Decoding {
     const { place, prefix } = head === 'last' ? this.beginning(prompt) : {};
     if (prefix) this.takeOver(prefix, prompt);
 
-    let hidden = prompt.hidden;
+    let hidden: HiddenStates = prompt.hidden;
     let labels = [...prompt.labels];
     let positions = labels.map((_, index) => index);
     let from = 0;
@@ -159,18 +169,18 @@ export class Decoding {
       throwIfCancelled(signal);
       const part = this.segment(from, boundary, head);
       const rows = { hidden, labels, positions };
-      const { logits, nextHidden, score } =
+      const output =
         from === 0 && prefix
           ? await this.runTail(part, prefix, rows, attention)
           : await this.runSegment(part, rows, attention);
-      if (from === 0 && place && !prefix) this.remember(place, part.to, nextHidden);
-      if (!boundary) return this.finish(logits!, attention);
+      if (from === 0 && place && !prefix) this.remember(place, part.to, output.hidden);
+      if (!boundary) return this.finish(output.logits!, attention);
 
-      const row = boundary.score === 'lastQuery' ? attention.lastRow : score!;
-      const keep = this.reduceAt(boundary, row, labels);
+      const keep = this.reduceAt(boundary, output.score ?? attention.lastRow, labels);
       labels = keep.map((index) => labels[index]);
       positions = keep.map((index) => positions[index]);
-      hidden = gatherRows(nextHidden!, keep, text.hiddenSize);
+      hidden = await this.runner.select(output.hidden!, keep);
+      this.runner.release(output.hidden!);
       from = part.to;
     }
     throw new Error('unreachable: the last segment returns');
@@ -178,67 +188,67 @@ export class Decoding {
 
   /** A segment of which `prefix` knows the first rows. */
   private async runTail(
-    part: DecoderGraph,
+    part: LayerRun,
     prefix: Prefix,
     { labels, positions }: PromptRows,
     attention: AttentionMean,
   ): Promise<SegmentOutput> {
     const known = prefix.rows;
-    const input: Tensors = { ids: idTensor(this.prompt.tailIds!) };
-    if (part.score === 'textQueries') input.textStart = idTensor([instructionStart(labels) - known]);
-    const tail = { ...part, past: true, embed: true };
-    const output = await this.run(tail, input, labels.slice(known), positions.slice(known), attention);
+    const rows = {
+      input: this.prompt.tailIds!,
+      labels: labels.slice(known),
+      positions: positions.slice(known),
+      textStart: instructionStart(labels) - known,
+    };
+    const output = await this.run(part, rows, attention);
+    const { hidden } = output;
     return {
-      logits: output.logits && floats(output.logits),
-      nextHidden: output.nextHidden && below(prefix.hidden, known, output.nextHidden),
-      score: output.score && scoresOf(output, known, labels.length),
+      ...output,
+      hidden: hidden && prefix.hidden && (await this.runner.join([prefix.hidden, hidden])),
     };
   }
 
   /**
    * A segment of the prompt; a long one in chunks of rows, each over what those before it left in the cache. The attention of all rows
-   * over all rows at once would be the largest thing in memory: 3 GB and more for each copy at 7,000 tokens.
+   * over all rows at once would be the largest thing in memory: 3 GB and more for each copy at 7,000 tokens. Heads and scores of
+   * all chunks but the last are computed for nothing, but in one session.
    */
   private async runSegment(
-    part: DecoderGraph,
+    part: LayerRun,
     { hidden, labels, positions }: PromptRows,
     attention: AttentionMean,
   ): Promise<SegmentOutput> {
-    const { columns } = hidden;
     const starts = this.chunkStarts(part, labels);
-    const nextHidden = part.head === 'none' ? new Float32Array(hidden.rows * columns) : undefined;
     const sums = part.score === 'columnSum' ? new Float32Array(labels.length) : undefined;
-    let score: Float32Array | undefined = sums;
-    let logits: Float32Array | undefined;
+    const left: HiddenStates[] = [];
+    let output: RunOutput | undefined;
     for (const [index, start] of starts.entries()) {
       throwIfCancelled(this.options.signal);
       const last = index === starts.length - 1;
       const end = last ? labels.length : starts[index + 1];
-      const rows = hidden.data.slice(start * columns, end * columns);
-      const input: Tensors = { hidden: floatTensor(rows, [end - start, columns]) };
-      if (part.score === 'textQueries') {
-        const first = last ? instructionStart(labels) - start : end - start - 1;
-        input.textStart = idTensor([first]);
-      }
-      const output = await this.run(
-        chunkGraph(part, start),
+      const chunk = Array.from({ length: end - start }, (_, row) => start + row);
+      const input = starts.length === 1 ? hidden : await this.runner.select(hidden, chunk);
+      const rows = {
         input,
-        labels.slice(start, end),
-        positions.slice(start, end),
-        last ? attention : undefined,
-      );
-      if (output.nextHidden) nextHidden?.set(floats(output.nextHidden), start * columns);
-      if (last && output.logits) logits = floats(output.logits);
-      if (!output.score || (!sums && !last)) continue;
-      const own = scoresOf(output, start, end);
-      if (sums) own.forEach((value, row) => (sums[row] += value));
-      else score = own;
+        labels: labels.slice(start, end),
+        positions: positions.slice(start, end),
+        textStart: last ? instructionStart(labels) - start : end - start - 1,
+      };
+      output = await this.run(part, rows, last ? attention : undefined);
+      if (input !== hidden) this.runner.release(input);
+      if (output.hidden) left.push(output.hidden);
+      if (sums) output.score?.forEach((value, row) => (sums[row] += value));
     }
-    return { logits, nextHidden, score };
+    this.runner.release(hidden);
+    return {
+      logits: output?.logits,
+      hidden: left.length > 0 ? await this.runner.join(left) : undefined,
+      score: sums ?? output?.score,
+    };
   }
 
   /** First rows of the chunks that a segment is computed in. */
-  private chunkStarts({ head, score }: DecoderGraph, labels: readonly RowLabel[]): number[] {
+  private chunkStarts({ head, score }: LayerRun, labels: readonly RowLabel[]): number[] {
     const { text, maxScoreBytes = MAX_SCORE_BYTES } = this.options;
     const rowBytes = text.numAttentionHeads * labels.length * Float32Array.BYTES_PER_ELEMENT;
     // Scores of keys before their rotation need all of these at once.
@@ -255,80 +265,32 @@ export class Decoding {
   /** Feeds one answer token and predicts the next. */
   async step(token: number): Promise<DecoderOutput> {
     throwIfCancelled(this.options.signal);
-    this.reduceAtStep();
+    await this.reduceAtStep();
     const position = this.nextPosition++;
     const attention = new AttentionMean(
       this.prompt.imageTokens.length,
       this.byHead ? this.options.text.numAttentionHeads : 0,
     );
     this.steps++;
-    const ids = { ids: idTensor([token]) };
-    const output = await this.run(this.tailGraph(undefined), ids, [OUTPUT_ROW], [position], attention);
-    return this.finish(floats(output.logits), attention);
+    const rows = { input: [token], labels: [OUTPUT_ROW], positions: [position] };
+    const output = await this.run(this.segment(0, undefined, 'last'), rows, attention);
+    return this.finish(output.logits!, attention);
   }
 
-  /**
-   * Runs new rows through layers [from, to): after what these layers have cached, where the graph has a past. Appends the new keys and
-   * values, and takes the attention rows, unless other rows follow whose attention is meant.
-   */
-  private async run(
-    part: DecoderGraph,
-    input: Tensors,
-    labels: readonly RowLabel[],
-    positions: readonly number[],
-    attention: AttentionMean | undefined,
-  ): Promise<Tensors> {
-    const { sessions } = this.options;
-    const { textStart, ...rows } = input;
-    let output: Tensors = {};
-    let next: Tensors = rows;
-    for (const piece of sessions.pieces(part)) {
-      if (next.ids && !piece.embed) next = await (await sessions.embedding()).run({ ids: next.ids });
-      const score: Tensors = piece.score && textStart ? { textStart } : {};
-      output = await this.runPiece(piece, { ...next, ...score }, labels, positions, attention);
-      next = { hidden: output.nextHidden };
-    }
-    return output;
-  }
-
-  private async runPiece(
-    part: DecoderGraph,
-    input: Tensors,
-    labels: readonly RowLabel[],
-    positions: readonly number[],
-    attention: AttentionMean | undefined,
-  ): Promise<Tensors> {
-    const { text, sessions } = this.options;
-    const session = await sessions.decoder(part);
-    const feeds: Tensors = { ...input, ...rowInputs(text, positions) };
-    if (part.past) {
-      for (let index = part.from; index < part.to; index++) {
-        const layer = this.cache.layers[index];
-        const { keys, values, capacity } = layer.length > 0 ? layer : emptyPast(text);
-        const shape = [text.numKeyValueHeads, capacity, text.headDim];
-        const bias = layer.length > 0 ? layer.biasFor(positions, text.slidingWindow) : HIDDEN_ROW;
-        feeds[`pastKey.${index}`] = floatTensor(keys, shape);
-        feeds[`pastValue.${index}`] = floatTensor(values, shape);
-        feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, capacity]);
-      }
-    }
-    const output = await session.run(feeds);
-    for (let index = part.from; index < part.to; index++) {
-      const layer = this.cache.layers[index];
-      // With a past the row covers the cache's capacity (unused rows are 0) and then the new rows.
-      const used = layer.length;
-      const capacity = !part.past ? 0 : used > 0 ? layer.capacity : EMPTY_CAPACITY;
-      const row = compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length);
-      layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
-      if (!attention) continue;
-      const mean = attention.add(row, layer.labels);
+  /** Runs new rows through some layers and takes their attention, unless other rows follow whose attention is meant. */
+  private async run(part: LayerRun, rows: NewRows, attention: AttentionMean | undefined): Promise<RunOutput> {
+    const output = await this.runner.run(part, rows);
+    if (!attention) return output;
+    output.attention.forEach((row, index) => {
+      const { labels } = this.cache.layers[part.from + index];
+      const mean = attention.add(row, labels);
       this.options.onAttention?.({
         step: this.steps,
-        layer: index,
+        layer: part.from + index,
         attention: mean,
-        labels: [...layer.labels],
+        labels: [...labels],
       });
-    }
+    });
     return output;
   }
 
@@ -342,6 +304,8 @@ export class Decoding {
     const { rope, numHiddenLayers } = this.options.text;
     const rows = labels.findLastIndex((label) => label >= 0) + 1;
     if (!this.options.prefixes || rows === 0 || !tailIds || tailIds.length === 0) return undefined;
+    // What lies on a device would have to be kept there, in memory that is short.
+    if (!(this.cache instanceof KeyValueCache)) return undefined;
     const first = this.boundaries.at(0);
     if (first?.score === 'columnSum' || first?.score === 'lastQueryNoRotary') return undefined;
     if (rope.type === 'dynamic' && labels.length > rope.originalMaxPositions) return undefined;
@@ -360,54 +324,54 @@ export class Decoding {
 
   private takeOver(prefix: Prefix, { labels }: Prompt): void {
     const positions = Array.from({ length: prefix.rows }, (_, index) => index);
+    const { layers } = this.hostCache;
     prefix.layers.forEach(({ keys, values }, index) => {
-      this.cache.layers[index].append(keys, values, labels.slice(0, prefix.rows), positions);
+      layers[index].append(keys, values, labels.slice(0, prefix.rows), positions);
     });
     this.reused = { tokens: prefix.rows, layers: prefix.layers.length };
   }
 
-  private remember({ key, rows }: PrefixPlace, depth: number, nextHidden: Float32Array | undefined): void {
-    const columns = this.options.text.hiddenSize;
+  private remember({ key, rows }: PrefixPlace, depth: number, hidden: HiddenStates | undefined): void {
+    const { columns } = this.prompt.hidden;
     this.options.prefixes?.set(key, {
       rows,
-      layers: this.cache.layers.slice(0, depth).map((layer) => layer.firstRows(rows)),
-      hidden: nextHidden && { data: nextHidden.slice(0, rows * columns), rows, columns },
+      layers: this.hostCache.layers.slice(0, depth).map((layer) => layer.firstRows(rows)),
+      hidden: hidden && { data: hostMatrix(hidden).data.slice(0, rows * columns), rows, columns },
     });
+  }
+
+  /** The cache, where beginnings of prompts are taken over: see {@link prefixPlace}. */
+  private get hostCache(): KeyValueCache {
+    if (!(this.cache instanceof KeyValueCache)) throw new Error('This cache lies on a device.');
+    return this.cache;
   }
 
   /** Makes the sessions that this question needs, so that their making is not counted as computing. */
   async prepare(prompt: Prompt): Promise<void> {
-    const { sessions } = this.options;
     const { prefix } = this.beginning(prompt);
     let from = 0;
     for (const boundary of [...this.boundaries, undefined]) {
       const part = this.segment(from, boundary, 'last');
+      const taken = from === 0 && prefix !== undefined;
       // Further segments have as many rows as the reductions leave.
-      const starts = from === 0 ? this.chunkStarts(part, prompt.labels) : [0];
-      const graphs =
-        from === 0 && prefix ? [this.tailGraph(boundary)] : starts.map((start) => chunkGraph(part, start));
-      for (const graph of graphs) for (const piece of sessions.pieces(graph)) await sessions.decoder(piece);
+      const chunks = from === 0 && !taken ? this.chunkStarts(part, prompt.labels).length : 1;
+      if (!taken) await this.runner.prepare(part, { past: false, embed: false });
+      if (chunks > 1) await this.runner.prepare(part, { past: true, embed: false });
+      if (taken) await this.runner.prepare(part, { past: true, embed: true });
       from = part.to;
     }
-    for (const piece of sessions.pieces(this.tailGraph(undefined))) await sessions.decoder(piece);
+    await this.runner.prepare(this.segment(0, undefined, 'last'), { past: true, embed: true });
   }
 
   /** The layers from `from` to a boundary, or to the end. */
-  private segment(from: number, boundary: Boundary | undefined, head: 'last' | 'all'): DecoderGraph {
+  private segment(from: number, boundary: Boundary | undefined, head: 'last' | 'all'): LayerRun {
     return {
       from,
       to: boundary?.layer ?? this.options.text.numHiddenLayers,
-      past: false,
-      embed: false,
       head: boundary ? 'none' : head,
       attention: this.byHead ? 'heads' : 'mean',
       ...(boundary && boundary.score !== 'lastQuery' ? { score: boundary.score } : {}),
     };
-  }
-
-  /** The layers up to a boundary, or all of them, for tokens after what is cached. */
-  private tailGraph(boundary: Boundary | undefined): DecoderGraph {
-    return { ...this.segment(0, boundary, 'last'), past: true, embed: true };
   }
 
   private finish(logits: Float32Array, attention: AttentionMean): DecoderOutput {
@@ -449,7 +413,7 @@ export class Decoding {
   }
 
   /** Asks reductions that act while the answer is written; the caches are compacted in place. */
-  private reduceAtStep(): void {
+  private async reduceAtStep(): Promise<void> {
     for (const reduction of this.options.reductions) {
       if (!reduction.atStep || !this.lastHeads) continue;
       const shallowest = this.cache.layers[0];
@@ -467,7 +431,7 @@ export class Decoding {
       this.options.onSelectionTime(milliseconds);
       if (!keep || keep.length === tokens.length) continue;
       const kept = new Set(Array.from(keep, (index) => tokens[index]));
-      this.cache.dropImageTokens((token) => kept.has(token));
+      await this.cache.dropImageTokens((token) => kept.has(token));
       this.options.stages.push(
         recordStage(
           { at: 'step', step: this.steps + 1 },
@@ -480,41 +444,6 @@ export class Decoding {
       );
     }
   }
-}
-
-/** Graphs with a past serve without one too: one row that nobody sees. */
-const EMPTY_CAPACITY = 1;
-const HIDDEN_ROW = { data: Float32Array.of(-Infinity), rows: 1 };
-
-function emptyPast({ numKeyValueHeads, headDim }: TextConfig): {
-  keys: Float32Array;
-  values: Float32Array;
-  capacity: number;
-} {
-  const row = new Float32Array(numKeyValueHeads * EMPTY_CAPACITY * headDim);
-  return { keys: row, values: row, capacity: EMPTY_CAPACITY };
-}
-
-/** The graph of a chunk of a segment's rows. Heads and scores of all chunks but the last are computed for nothing, but in one session. */
-function chunkGraph(part: DecoderGraph, start: number): DecoderGraph {
-  return { ...part, past: part.past || start > 0 };
-}
-
-/** `score` [until] of a graph whose new rows follow `past` cached ones. */
-function scoresOf(output: Tensors, past: number, until: number): Float32Array {
-  const score = floats(output.score);
-  return compactRow(score, score.length - (until - past), past, until - past);
-}
-
-/** What a decoder graph wants to know about the places of its rows. */
-export function rowInputs(text: TextConfig, positions: readonly number[]): Tensors {
-  const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
-  const shape = [positions.length, text.headDim / 2];
-  return {
-    cos: floatTensor(cos, shape),
-    sin: floatTensor(sin, shape),
-    positions: floatTensor(Float32Array.from(positions), [positions.length]),
-  };
 }
 
 /** Labels of prompt rows: image tokens are numbered through, text before the first of them is `system`. */
@@ -553,38 +482,6 @@ function collectBoundaries(reductions: readonly Reduction[], shape: ModelShape):
     }
   }
   return [...boundaries.values()].sort((a, b) => a.layer - b.layer);
-}
-
-/** Cuts the unused rows of the cache's capacity out of attention rows [heads?, capacity + rows]. */
-function compactRow(row: Float32Array, capacity: number, used: number, rows: number): Float32Array {
-  if (capacity === used) return row;
-  const width = capacity + rows;
-  const heads = row.length / width;
-  const compacted = new Float32Array(heads * (used + rows));
-  for (let head = 0; head < heads; head++) {
-    const target = head * (used + rows);
-    compacted.set(row.subarray(head * width, head * width + used), target);
-    compacted.set(row.subarray(head * width + capacity, (head + 1) * width), target + used);
-  }
-  return compacted;
-}
-
-/** `rows` known rows, and the others below them. */
-function below(known: Matrix | undefined, rows: number, others: Tensors[string]): Float32Array {
-  const data = floats(others);
-  if (!known || rows === 0) return data;
-  const all = new Float32Array(known.data.length + data.length);
-  all.set(known.data);
-  all.set(data, known.data.length);
-  return all;
-}
-
-export function gatherRows(data: Float32Array, rows: readonly number[], columns: number): Matrix {
-  const gathered = new Float32Array(rows.length * columns);
-  rows.forEach((row, target) =>
-    gathered.set(data.subarray(row * columns, (row + 1) * columns), target * columns),
-  );
-  return { data: gathered, rows: rows.length, columns };
 }
 
 /** Per-head attention of one position, mean over layers. */

@@ -168,7 +168,7 @@ export async function generateFromPixels(
 
   // decoder segments -> atLayer -> logits
   options.onProgress?.({ stage: 'prefill' });
-  const decoding = new Decoding(
+  using decoding = new Decoding(
     {
       text: config.text,
       sessions,

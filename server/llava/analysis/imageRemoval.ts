@@ -1,9 +1,11 @@
 import type { RemovalPoint } from '../../protocol';
-import { gatherRows, rowInputs, type Prompt } from '../decoding';
+import type { Prompt } from '../decoding';
 import { throwIfCancelled } from '../errors';
 import { embed, type GenerationContext } from '../generate';
 import type { DecoderGraph } from '../graph/decoder';
 import type { Matrix } from '../reduction/reduction';
+import { rowInputs } from '../runtime/decoderRunner';
+import { gatherRows } from '../runtime/hostDecoder';
 import { floats, floatTensor } from '../runtime/session';
 import { topLogits } from '../text/sampling';
 
@@ -130,7 +132,7 @@ async function run(
 
 function rowsOf({ hidden, positions }: Rows, rows: readonly number[]): Rows {
   return {
-    hidden: gatherRows(hidden.data, rows, hidden.columns),
+    hidden: gatherRows(hidden, rows),
     positions: rows.map((row) => positions[row]),
   };
 }

@@ -51,19 +51,21 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
   };
 
   for (let layer = part.from; layer < part.to; layer++) {
-    hidden = emitLayer(graph, tensors, text, part, layer, hidden, shared);
+    hidden = emitLayer(graph, tensors, text, layer, hidden, shared, (projections) =>
+      emitAttention(graph, text, part, layer, projections, shared.mask),
+    );
   }
 
-  if (part.head === 'none') {
-    graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
-  } else {
-    const rows = part.head === 'last' ? lastRow(graph, hidden, 0) : hidden;
-    const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
-    const head = tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING;
-    const logits = linear(graph, tensors, normed, head, false);
-    graph.output('logits', logits, 'float32', ['rows', text.vocabSize]);
-  }
+  if (part.head === 'none') graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
+  else emitLogits(graph, text, tensors, part.head === 'last' ? lastRow(graph, hidden, 0) : hidden);
   return graph.build();
+}
+
+/** `logits` [rows, vocabulary] of hidden states [rows, dim]. */
+export function emitLogits(graph: GraphBuilder, text: TextConfig, tensors: TensorMap, rows: Value): void {
+  const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
+  const head = tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING;
+  graph.output('logits', linear(graph, tensors, normed, head, false), 'float32', ['rows', text.vocabSize]);
 }
 
 /** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */
@@ -73,11 +75,25 @@ export function emitEmbedding(text: TextConfig, tensors: TensorMap): OnnxModel {
   return graph.build();
 }
 
-interface SharedInputs {
+/** Of the rows' own positions, [n, headDim / 2] each. */
+export interface RotaryInputs {
   cos: Value;
   sin: Value;
+}
+
+interface SharedInputs extends RotaryInputs {
   /** [n, n]: 0 where the query may look, -Infinity elsewhere. */
   mask: Value;
+}
+
+/** What attention works on: rotated query and key, and value, [1, n, width] or [n, width] each. */
+export interface Projections {
+  query: Value;
+  key: Value;
+  value: Value;
+  /** Before the rotary embedding. */
+  rawQuery: Value;
+  rawKey: Value;
 }
 
 /** Rows of the embedding table [n, dim]. Only these are widened where the table is in half precision. */
@@ -101,18 +117,19 @@ function emitCausalMask(graph: GraphBuilder, text: TextConfig): Value {
   return graph.add('Where', [hide, graph.scalar(-Infinity), graph.scalar(0)]);
 }
 
-function emitLayer(
+/** One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. */
+export function emitLayer(
   graph: GraphBuilder,
   tensors: TensorMap,
   text: TextConfig,
-  part: DecoderGraph,
   layer: number,
   input: Value,
-  shared: SharedInputs,
+  rotary: RotaryInputs,
+  attend: (projections: Projections) => Value,
 ): Value {
   const prefix = `${DECODER}.layers.${layer}`;
   const normed = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
-  const mixed = emitAttention(graph, tensors, text, part, layer, normed, shared);
+  const mixed = attend(emitProjections(graph, tensors, text, layer, normed, rotary));
   const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
   const attended = graph.add('Add', [input, projected]);
 
@@ -127,42 +144,45 @@ function emitLayer(
   return graph.add('Add', [attended, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
 }
 
-/** Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]. */
-function emitAttention(
+function emitProjections(
   graph: GraphBuilder,
   tensors: TensorMap,
   text: TextConfig,
-  part: DecoderGraph,
   layer: number,
   normed: Value,
-  shared: SharedInputs,
-): Value {
+  rotary: RotaryInputs,
+): Projections {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
-  const groups = heads / kvHeads;
-  const prefix = `${DECODER}.layers.${layer}.self_attn`;
-  const projections = [
+  const parts = [
     { name: 'q_proj', width: heads * headDim },
     { name: 'k_proj', width: kvHeads * headDim },
     { name: 'v_proj', width: kvHeads * headDim },
   ];
-  const [rawQuery, rawKey, rawValue] = linears(
-    graph,
-    tensors,
-    normed,
-    prefix,
-    'qkv_proj',
-    projections,
-    text.qkvBias,
-  );
-  const query = splitQueryHeads(
-    graph,
-    rotate(graph, rawQuery, shared, heads * headDim),
-    kvHeads,
-    groups,
-    headDim,
-  );
-  const key = splitKeyHeads(graph, rotate(graph, rawKey, shared, kvHeads * headDim), kvHeads, headDim);
-  const value = splitKeyHeads(graph, rawValue, kvHeads, headDim);
+  const prefix = `${DECODER}.layers.${layer}.self_attn`;
+  const [rawQuery, rawKey, value] = linears(graph, tensors, normed, prefix, 'qkv_proj', parts, text.qkvBias);
+  return {
+    query: rotate(graph, rawQuery, rotary, heads * headDim),
+    key: rotate(graph, rawKey, rotary, kvHeads * headDim),
+    value,
+    rawQuery,
+    rawKey,
+  };
+}
+
+/** Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]. */
+function emitAttention(
+  graph: GraphBuilder,
+  text: TextConfig,
+  part: DecoderGraph,
+  layer: number,
+  projections: Projections,
+  mask: Value,
+): Value {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  const groups = heads / kvHeads;
+  const query = splitQueryHeads(graph, projections.query, kvHeads, groups, headDim);
+  const key = splitKeyHeads(graph, projections.key, kvHeads, headDim);
+  const value = splitKeyHeads(graph, projections.value, kvHeads, headDim);
   graph.output(`key.${layer}`, key, 'float32', [kvHeads, 'n', headDim]);
   graph.output(`value.${layer}`, value, 'float32', [kvHeads, 'n', headDim]);
 
@@ -191,7 +211,7 @@ function emitAttention(
     return graph.add('MatMul', [flat, values]);
   };
 
-  const newScores = graph.add('Add', [scoresOver(key), shared.mask]);
+  const newScores = graph.add('Add', [scoresOver(key), mask]);
   let probabilities: Value;
   let mixed: Value;
   if (part.past) {
@@ -211,29 +231,37 @@ function emitAttention(
     mixed = mixOver(probabilities, value);
   }
 
-  graph.sideOutput(() => emitAttentionRow(graph, part, layer, probabilities, heads));
+  graph.sideOutput(() => {
+    const row = emitAttentionRow(graph, part.attention, probabilities, heads);
+    const shape = part.attention === 'heads' ? [heads, `keys.${layer}`] : [`keys.${layer}`];
+    graph.output(`attention.${layer}`, row, 'float32', shape);
+  });
   if (part.score && layer === part.to - 1) {
-    const raw: RawProjections = { query: rawQuery, key: rawKey };
     const { score } = part;
     graph.sideOutput(() =>
-      graph.output('score', emitScore(graph, text, score, probabilities, raw), 'float32', [`keys.${layer}`]),
+      graph.output('score', emitScore(graph, text, score, probabilities, projections), 'float32', [
+        `keys.${layer}`,
+      ]),
     );
   }
+  return joinQueryHeads(graph, mixed, heads, headDim);
+}
 
-  // [kvHeads, groups * n, headDim] -> [n, heads * headDim]
+/** [kvHeads, groups * n, headDim] -> [n, heads * headDim] */
+export function joinQueryHeads(graph: GraphBuilder, mixed: Value, heads: number, headDim: number): Value {
   const grouped = graph.add('Reshape', [mixed, graph.integers([heads, -1, headDim])]);
   const rowsFirst = graph.add('Transpose', [grouped], { perm: [1, 0, 2] });
   return graph.add('Reshape', [rowsFirst, graph.integers([-1, heads * headDim])]);
 }
 
 /** Rotary position embedding of [n, width] by the rows' own cos/sin: row s of the cache belongs to row s of the input. */
-function rotate(graph: GraphBuilder, input: Value, shared: SharedInputs, width: number): Value {
+function rotate(graph: GraphBuilder, input: Value, shared: RotaryInputs, width: number): Value {
   const batched = graph.add('Reshape', [input, graph.integers([1, -1, width])]);
   return graph.add('RotaryEmbedding', [batched, graph.integers([0]), shared.cos, shared.sin]);
 }
 
 /** [.., n, heads * headDim] -> [kvHeads, groups * n, headDim] */
-function splitQueryHeads(
+export function splitQueryHeads(
   graph: GraphBuilder,
   input: Value,
   kvHeads: number,
@@ -246,12 +274,12 @@ function splitQueryHeads(
 }
 
 /** [.., n, kvHeads * headDim] -> [kvHeads, n, headDim] */
-function splitKeyHeads(graph: GraphBuilder, input: Value, kvHeads: number, size: number): Value {
+export function splitKeyHeads(graph: GraphBuilder, input: Value, kvHeads: number, size: number): Value {
   const shaped = graph.add('Reshape', [input, graph.integers([-1, kvHeads, size])]);
   return graph.add('Transpose', [shaped], { perm: [1, 0, 2] });
 }
 
-function lastRow(graph: GraphBuilder, input: Value, axis: number): Value {
+export function lastRow(graph: GraphBuilder, input: Value, axis: number): Value {
   return graph.add('Slice', [
     input,
     graph.integers([-1]),
@@ -260,36 +288,35 @@ function lastRow(graph: GraphBuilder, input: Value, axis: number): Value {
   ]);
 }
 
-/** `attention.i`: the last query's row of probabilities [kvHeads, groups, n, keys]. Costs less than the noise. */
-function emitAttentionRow(
+/**
+ * The last query's row of probabilities [kvHeads, groups, n, keys]: [keys], or [heads, keys]. Costs less than the noise.
+ */
+export function emitAttentionRow(
   graph: GraphBuilder,
-  part: DecoderGraph,
-  layer: number,
+  attention: DecoderGraph['attention'],
   probabilities: Value,
   heads: number,
-): void {
+): Value {
   const row = lastRow(graph, probabilities, 2);
   const byHead = graph.add('Reshape', [row, graph.integers([heads, -1])]);
-  if (part.attention === 'heads') {
-    graph.output(`attention.${layer}`, byHead, 'float32', [heads, `keys.${layer}`]);
-  } else {
-    const mean = graph.add('ReduceMean', [byHead, graph.integers([0])], { keepdims: 0 });
-    graph.output(`attention.${layer}`, mean, 'float32', [`keys.${layer}`]);
-  }
+  return attention === 'heads'
+    ? byHead
+    : graph.add('ReduceMean', [byHead, graph.integers([0])], { keepdims: 0 });
 }
 
-interface RawProjections {
-  query: Value;
-  key: Value;
+/** q K^T / sqrt(headDim) without onnxruntime's FusedMatMul, which only the CPU has: [.., n, headDim] -> [.., n, keys]. */
+export function scaledProduct(graph: GraphBuilder, query: Value, key: Value, headDim: number): Value {
+  const scaled = graph.add('Mul', [query, graph.scalar(1 / Math.sqrt(headDim))]);
+  return graph.add('MatMul', [scaled, graph.add('Transpose', [key], { perm: [0, 2, 1] })]);
 }
 
 /** One number per key [n], from the probabilities [kvHeads, groups, n, n] or the projections before rotation. */
-function emitScore(
+export function emitScore(
   graph: GraphBuilder,
   text: TextConfig,
   score: NonNullable<DecoderGraph['score']>,
   probabilities: Value,
-  raw: RawProjections,
+  { rawQuery, rawKey }: Pick<Projections, 'rawQuery' | 'rawKey'>,
 ): Value {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   switch (score) {
@@ -308,10 +335,9 @@ function emitScore(
       return graph.add('ReduceMean', [rows, graph.integers([0, 1, 2])], { keepdims: 0 });
     }
     case 'lastQueryNoRotary': {
-      const query = splitQueryHeads(graph, lastRow(graph, raw.query, 0), kvHeads, heads / kvHeads, headDim);
-      const key = splitKeyHeads(graph, raw.key, kvHeads, headDim);
-      const scale = { transB: 1, alpha: { float: 1 / Math.sqrt(headDim) } };
-      const row = graph.add('Softmax', [graph.add('FusedMatMul', [query, key], scale)], { axis: -1 });
+      const query = splitQueryHeads(graph, lastRow(graph, rawQuery, 0), kvHeads, heads / kvHeads, headDim);
+      const key = splitKeyHeads(graph, rawKey, kvHeads, headDim);
+      const row = graph.add('Softmax', [scaledProduct(graph, query, key, headDim)], { axis: -1 });
       return graph.add('ReduceMean', [row, graph.integers([0, 1])], { keepdims: 0 });
     }
   }

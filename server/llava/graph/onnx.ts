@@ -6,7 +6,7 @@ import { ProtobufWriter } from './protobuf';
 /** Name of a value (an edge) of the graph under construction. */
 export type Value = string;
 
-export type ElementType = 'float32' | 'int64';
+export type ElementType = 'float32' | 'int32' | 'int64';
 
 /** A number, or the name of a dimension that is known only at run time. */
 export type Dimension = number | string;
@@ -28,6 +28,7 @@ export interface OnnxModel {
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto : field numbers and enums.
 const DATA_TYPE: Record<ElementType | TensorSource['dtype'], number> = {
   float32: 1,
+  int32: 6,
   int64: 7,
   F32: 1,
   F16: 10,

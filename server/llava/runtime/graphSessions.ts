@@ -1,13 +1,23 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import type { LlavaConfig } from '../checkpoint/config';
 import { emitDecoder, emitEmbedding, type DecoderGraph } from '../graph/decoder';
+import {
+  type DevicePiece,
+  emitDeviceHead,
+  emitDevicePiece,
+  emitGather,
+  emitJoin,
+} from '../graph/deviceDecoder';
 import { emitNewline } from '../graph/newline';
 import type { OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
 import type { Device, DevicePlan } from './device';
-import { Session } from './session';
+import { type OutputPlaces, Session } from './session';
+
+/** Devices whose memory onnxruntime-node can keep tensors in between two runs. */
+const KEEPING: readonly Device[] = ['webgpu'];
 
 /**
  * The sessions of one model on one device, made when first needed and kept: one per shape of question (which signals
@@ -15,15 +25,17 @@ import { Session } from './session';
  *
  * Quantised weights are the exception: a session has a copy of them, rearranged for the processor. So that every layer is
  * in memory once, the decoder is then run in pieces, which prefill and steps share ({@link pieces}), and a session goes
- * when another one takes over its layers.
+ * when another one takes over its layers. So do all sessions on a device with memory of its own.
  */
 export class GraphSessions {
   private readonly sessions = new Map<string, Promise<Session>>();
   /** The decoder's parts among them, by the same keys. */
   private readonly parts = new Map<string, DecoderGraph>();
-  /** Layers before which a question has cut the decoder. */
+  /** Layers before which a question has cut the decoder, where pieces are shared. */
   private readonly cuts = new Set<number>();
   private readonly copiesWeights: boolean;
+  /** What the sessions of pieces on a device report, by their first layer. */
+  private readonly devicePieces = new Map<number, DevicePiece>();
 
   constructor(
     private readonly config: LlavaConfig,
@@ -47,16 +59,23 @@ export class GraphSessions {
     return this.get('projector', () => emitProjector(this.config, this.tensors));
   }
 
+  /** On the CPU everywhere: it reads a few rows of a table that a device would have to hold a copy of. */
   embedding(): Promise<Session> {
-    return this.get('embedding', () => emitEmbedding(this.config.text, this.tensors));
+    return this.get('embedding', () => emitEmbedding(this.config.text, this.tensors), 'cpu');
   }
 
   newline(): Promise<Session> {
-    return this.get('newline', () => emitNewline(this.config.text, this.tensors));
+    return this.get('newline', () => emitNewline(this.config.text, this.tensors), 'cpu');
   }
 
+  /** On the CPU everywhere: its result is needed here, and is larger than what it is computed from. */
   similarity(): Promise<Session> {
-    return this.get('similarity', emitSimilarity);
+    return this.get('similarity', emitSimilarity, 'cpu');
+  }
+
+  /** Whether caches and hidden states stay on the device between two runs. */
+  get keepsDataOnDevice(): boolean {
+    return KEEPING.includes(this.device);
   }
 
   /**
@@ -66,20 +85,22 @@ export class GraphSessions {
   pieces(part: DecoderGraph): DecoderGraph[] {
     if (!this.copiesWeights) return [part];
     const { from, to, score, ...rest } = part;
-    for (const layer of [from, to]) this.cuts.add(layer);
-    const ends = [...this.cuts].filter((layer) => layer > from && layer <= to).sort((a, b) => a - b);
-    return ends.map((end, index): DecoderGraph => {
-      const start = index === 0 ? from : ends[index - 1];
-      const piece = { ...rest, from: start, to: end, past: true, embed: false };
-      return end === to ? { ...piece, ...(score ? { score } : {}) } : { ...piece, head: 'none' };
+    return this.cut(from, to).map((piece): DecoderGraph => {
+      const graph = { ...rest, ...piece, past: true, embed: false };
+      return piece.to === to ? { ...graph, ...(score ? { score } : {}) } : { ...graph, head: 'none' };
     });
   }
 
+  /**
+   * For caches in this process's memory: on the CPU, or on a device that cannot keep them. Where it can, its memory is for
+   * {@link devicePiece}, and what works on rows in this process (the analysis of an answer) does so on the CPU.
+   */
   async decoder(part: DecoderGraph): Promise<Session> {
     const key = `decoder ${JSON.stringify(part)}`;
     if (this.copiesWeights) await this.makeRoom(key, part);
     this.parts.set(key, part);
-    return this.get(key, () => emitDecoder(this.config.text, this.tensors, part));
+    const emit = (): OnnxModel => emitDecoder(this.config.text, this.tensors, part);
+    return this.get(key, emit, this.keepsDataOnDevice ? 'cpu' : this.device);
   }
 
   /** Decoder sessions in memory. */
@@ -89,17 +110,55 @@ export class GraphSessions {
 
   private async makeRoom(key: string, part: DecoderGraph): Promise<void> {
     for (const [otherKey, other] of [...this.parts]) {
-      const overlap = other.from < part.to && part.from < other.to;
       const sameHead = other.head !== 'none' && part.head !== 'none';
-      if (otherKey === key || !(overlap || sameHead) || differInScore(other, part)) continue;
-      const session = this.sessions.get(otherKey);
-      this.sessions.delete(otherKey);
+      if (otherKey === key || !(overlap(other, part) || sameHead) || differInScore(other, part)) continue;
       this.parts.delete(otherKey);
-      await session?.then(
-        (made) => made.dispose(),
-        () => undefined,
-      );
+      await this.drop(otherKey);
     }
+  }
+
+  /** The pieces that make up layers [from, to) on a device, cut wherever a question has cut before. */
+  cut(from: number, to: number): LayerRange[] {
+    for (const layer of [from, to]) this.cuts.add(layer);
+    const ends = [...this.cuts].filter((layer) => layer > from && layer <= to).sort((a, b) => a - b);
+    return ends.map((end, index) => ({ from: index === 0 ? from : ends[index - 1], to: end }));
+  }
+
+  /**
+   * The session of a piece on a device, and what it reports. A session there holds a copy of its weights, so no layer is in
+   * two of them: one that also reports a score will do, so that prompt and answer share it; otherwise the new one replaces it.
+   */
+  async devicePiece(wanted: DevicePiece): Promise<{ session: Session; piece: DevicePiece }> {
+    const known = this.devicePieces.get(wanted.from);
+    const piece = known && reports(known, wanted) ? known : wanted;
+    for (const other of [...this.devicePieces.values()]) {
+      if (other === piece || !overlap(other, piece)) continue;
+      this.devicePieces.delete(other.from);
+      await this.drop(`piece ${other.from}`);
+    }
+    this.devicePieces.set(piece.from, piece);
+    const places: OutputPlaces = { nextHidden: 'gpu-buffer', attention: 'cpu' };
+    if (piece.score) places.score = 'cpu';
+    for (let layer = piece.from; layer < piece.to; layer++) {
+      places[`key.${layer}`] = 'gpu-buffer';
+      places[`value.${layer}`] = 'gpu-buffer';
+    }
+    const emit = (): OnnxModel => emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention);
+    return { session: await this.get(`piece ${piece.from}`, emit, this.device, places), piece };
+  }
+
+  deviceHead(): Promise<Session> {
+    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors));
+  }
+
+  /** Puts hidden states on the device one below the other. */
+  join(): Promise<Session> {
+    return this.get('join', emitJoin, this.device, { rows: 'gpu-buffer' });
+  }
+
+  /** Chooses rows of what lies on the device. */
+  gather(of: 'rows' | 'cache'): Promise<Session> {
+    return this.get(`gather ${of}`, () => emitGather(of), this.device, { chosen: 'gpu-buffer' });
   }
 
   async dispose(): Promise<void> {
@@ -109,16 +168,46 @@ export class GraphSessions {
     for (const session of sessions) if (session.status === 'fulfilled') await session.value.dispose();
   }
 
-  private get(key: string, emit: () => OnnxModel): Promise<Session> {
+  private get(
+    key: string,
+    emit: () => OnnxModel,
+    device = this.device,
+    places?: OutputPlaces,
+  ): Promise<Session> {
     let session = this.sessions.get(key);
     if (!session) {
-      session = Session.create(emit(), this.device);
+      session = Session.create(emit(), device, places);
       this.sessions.set(key, session);
       // A failure is not kept: the next question may find the memory that this one lacked.
       session.catch(() => this.sessions.delete(key));
     }
     return session;
   }
+
+  private async drop(key: string): Promise<void> {
+    const session = this.sessions.get(key);
+    this.sessions.delete(key);
+    await session?.then(
+      (made) => made.dispose(),
+      () => undefined,
+    );
+  }
+}
+
+/** Layers [from, to). */
+interface LayerRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+function overlap(a: LayerRange, b: LayerRange): boolean {
+  return a.from < b.to && b.from < a.to;
+}
+
+/** Whether a session for the same layers reports all that is wanted. */
+function reports(known: DevicePiece, wanted: DevicePiece): boolean {
+  const sameScore = wanted.score === undefined || known.score === wanted.score;
+  return known.to === wanted.to && known.attention === wanted.attention && sameScore;
 }
 
 /** A question needs both: the score when the prompt is read, and none when tokens follow. Such layers are few. */

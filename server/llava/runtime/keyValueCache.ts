@@ -1,3 +1,5 @@
+import type { CachedRows, DecoderCache } from './decoderRunner';
+
 /** Rows by which a full layer grows: growing copies the layer, unused rows cost attention time. */
 const GROWTH = 64;
 
@@ -11,7 +13,7 @@ export const OUTPUT_ROW: RowLabel = -3;
  * Keys and values of one decoder layer, [kvHeads, capacity, headDim] each, owned by us: new rows are appended, dropped
  * rows are compacted in place, and the graph reads them without ever giving them back.
  */
-export class LayerCache {
+export class LayerCache implements CachedRows {
   keys: Float32Array;
   values: Float32Array;
   /** [capacity]: 0 for rows in use, -Infinity for the rest. */
@@ -143,7 +145,7 @@ export class LayerCache {
 }
 
 /** The caches of all decoder layers of one question. */
-export class KeyValueCache {
+export class KeyValueCache implements DecoderCache {
   readonly layers: readonly LayerCache[];
 
   constructor(layers: number, kvHeads: number, headDim: number, capacity: number) {
@@ -154,8 +156,7 @@ export class KeyValueCache {
     return this.layers.reduce((sum, layer) => sum + layer.bytes, 0);
   }
 
-  /** Drops the image tokens for which `keeps` says no from every layer that still holds them; text stays. */
-  dropImageTokens(keeps: (imageToken: number) => boolean): void {
+  async dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void> {
     for (const layer of this.layers) {
       const keep: number[] = [];
       layer.labels.forEach((label, row) => {

@@ -142,7 +142,7 @@ async function runDecoder(
   add: (name: string, values: Float32Array) => void,
 ): Promise<void> {
   let stage = `${name} over the prompt`;
-  const run = decoding(model, sessions, rows, reductions, (row) => add(stage, row.attention));
+  using run = decoding(model, sessions, rows, reductions, (row) => add(stage, row.attention));
   add(stage, (await run.prefill(prompt(model, rows))).logits);
   stage = `${name} over the cache`;
   for (let step = 0; step < STEPS; step++) add(stage, (await run.step(step + 1)).logits);
@@ -239,7 +239,7 @@ async function timeDecoder(
   try {
     for (let run = 0; run <= TIMED_RUNS; run++) {
       throwIfCancelled(signal);
-      const decoder = decoding(model, sessions, rows, []);
+      using decoder = decoding(model, sessions, rows, []);
       const before = performance.now();
       await decoder.prefill(start);
       for (let step = 0; step < STEPS; step++) await decoder.step(step + 1);

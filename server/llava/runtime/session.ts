@@ -24,6 +24,9 @@ export function requireOffered(device: Device): void {
   });
 }
 
+/** Where each output is left: on the device, or in this process. */
+export type OutputPlaces = Record<string, 'cpu' | 'gpu-buffer'>;
+
 /** One loaded graph. */
 export class Session {
   private constructor(private readonly session: InferenceSession) {}
@@ -31,8 +34,10 @@ export class Session {
   /**
    * @throws DeviceError where the device is not available or cannot take the graph. There is no silent fall-back: the
    * caller decides, and tells the user.
+   *
+   * @param places outputs that stay on the device; without it all come to this process.
    */
-  static async create(model: OnnxModel, device: Device): Promise<Session> {
+  static async create(model: OnnxModel, device: Device, places?: OutputPlaces): Promise<Session> {
     const configuration: Record<string, string> = {
       // Prepacking would copy every mapped weight into private memory (135 MB instead of 7 for a 134 MB matrix).
       disable_prepacking: model.prepack ? '0' : '1',
@@ -47,6 +52,7 @@ export class Session {
       return new Session(
         await InferenceSession.create(model.bytes, {
           executionProviders: [device],
+          ...(places && { preferredOutputLocation: places }),
           // 3 = errors only: onnxruntime warns on stderr about things that are as they should be.
           logSeverityLevel: 3,
           // A pattern is a second block of memory for all tensors of a run of the same shape: 500 MB for a 135M decoder at 600 tokens,
@@ -97,7 +103,7 @@ export function idTensor(ids: ArrayLike<number>): Tensor {
   return new Tensor('int64', BigInt64Array.from(ids as number[], BigInt), [ids.length]);
 }
 
-/** The data of a float output. Every output is a fresh buffer of its own, so the caller may keep it. */
+/** The data of a float output in this process. Every one is a fresh buffer of its own, so the caller may keep it. */
 export function floats(tensor: Tensor): Float32Array {
   return tensor.data as Float32Array;
 }

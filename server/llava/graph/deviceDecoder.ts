@@ -1,0 +1,228 @@
+import type { TensorMap } from '../checkpoint/checkpoint';
+import type { TextConfig } from '../checkpoint/config';
+import type { AttentionKernel } from '../runtime/device';
+import {
+  type DecoderGraph,
+  emitAttentionRow,
+  emitLayer,
+  emitLogits,
+  emitScore,
+  joinQueryHeads,
+  lastRow,
+  type Projections,
+  scaledProduct,
+  splitKeyHeads,
+  splitQueryHeads,
+} from './decoder';
+import { GraphBuilder, type OnnxModel, type Value } from './onnx';
+
+/** A piece of the decoder that lives on a device: layers [from, to), and what it reports. */
+export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'score'>;
+
+/**
+ * Emits a run of decoder layers for a device whose memory keeps hidden states and caches between runs.
+ *
+ * Inputs: `hidden` [n, dim]; `cos`, `sin` [n, headDim / 2]; `positions` [n] and `keyPositions` [keys] (float), those of the new
+ * rows and of everything they may look at (the cached rows, then the new ones; all layers of a piece hold the same rows);
+ * per layer i `pastKey.i`, `pastValue.i` [kvHeads, past, headDim], past >= 0; `textStart` [1] for the score `textQueries`.
+ *
+ * Outputs: `nextHidden` [n, dim]; per layer `key.i`, `value.i` [kvHeads, keys, headDim], the WHOLE new cache; and the only ones
+ * that leave the device, `attention` [layers, (heads,) keys] and `score` [keys].
+ *
+ * On the CPU a cache that goes in and out would be copied through the binding at every step; here it never leaves the
+ * device, and joining it with the new rows is one copy at the device's own speed. One graph serves prompt and answer, so that
+ * a layer's weights are on the device once.
+ */
+export function emitDevicePiece(
+  text: TextConfig,
+  tensors: TensorMap,
+  piece: DevicePiece,
+  kernel: AttentionKernel,
+): OnnxModel {
+  const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`);
+  let hidden = graph.input('hidden', 'float32', ['n', text.hiddenSize]);
+  const rotary = {
+    cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
+    sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
+  };
+  const positions = graph.input('positions', 'float32', ['n']);
+  const keyPositions = graph.input('keyPositions', 'float32', ['keys']);
+  const keys = graph.add('Shape', [keyPositions]);
+  const mask = once(() => emitMask(graph, text, positions, keyPositions));
+  const rows: Value[] = [];
+  for (let layer = piece.from; layer < piece.to; layer++) {
+    // The fused kernel takes the order of rows for their distance, which is wrong for a window over gapped positions.
+    const scored = piece.score !== undefined && layer === piece.to - 1;
+    const fused = kernel === 'fused' && text.slidingWindow === undefined && !scored;
+    const attend = fused ? emitFusedAttention : emitPlainAttention;
+    hidden = emitLayer(graph, tensors, text, layer, hidden, rotary, (projections) => {
+      const cache = emitCacheInputs(graph, text, layer);
+      const attention = attend(graph, text, piece, projections, cache, keys, mask);
+      graph.output(`key.${layer}`, attention.key, 'float32', [text.numKeyValueHeads, 'keys', text.headDim]);
+      graph.output(`value.${layer}`, attention.value, 'float32', [
+        text.numKeyValueHeads,
+        'keys',
+        text.headDim,
+      ]);
+      rows.push(graph.add('Unsqueeze', [attention.row, graph.integers([0])]));
+      if (scored && piece.score) {
+        const score = emitScore(graph, text, piece.score, attention.probabilities, projections);
+        graph.output('score', score, 'float32', ['keys']);
+      }
+      return attention.mixed;
+    });
+  }
+  graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
+  const byHead = piece.attention === 'heads' ? [text.numAttentionHeads] : [];
+  const all = rows.length === 1 ? rows[0] : graph.add('Concat', rows, { axis: 0 });
+  graph.output('attention', all, 'float32', [rows.length, ...byHead, 'keys']);
+  return graph.build();
+}
+
+/** Emits the head: `hidden` [rows, dim] -> `logits` [rows, vocabulary]. */
+export function emitDeviceHead(text: TextConfig, tensors: TensorMap): OnnxModel {
+  const graph = new GraphBuilder('device head');
+  emitLogits(graph, text, tensors, graph.input('hidden', 'float32', ['rows', text.hiddenSize]));
+  return graph.build();
+}
+
+/** Emits a choice of rows: `data` [rows, dim], or [heads, rows, dim] for caches, and `rows` [m] -> `chosen`. */
+export function emitGather(of: 'rows' | 'cache'): OnnxModel {
+  const graph = new GraphBuilder('gather');
+  const leading = of === 'cache' ? ['heads'] : [];
+  const data = graph.input('data', 'float32', [...leading, 'rows', 'dim']);
+  const chosen = graph.add('Gather', [data, graph.input('rows', 'int64', ['m'])], { axis: leading.length });
+  graph.output('chosen', chosen, 'float32', [...leading, 'm', 'dim']);
+  return graph.build();
+}
+
+/** Emits `above` [m, dim] and `below` [n, dim] -> `rows` [m + n, dim]. */
+export function emitJoin(): OnnxModel {
+  const graph = new GraphBuilder('join');
+  const parts = ['above', 'below'].map((name) => graph.input(name, 'float32', [name, 'dim']));
+  graph.output('rows', graph.add('Concat', parts, { axis: 0 }), 'float32', ['rows', 'dim']);
+  return graph.build();
+}
+
+interface CacheInputs {
+  /** [kvHeads, past, headDim] */
+  key: Value;
+  value: Value;
+}
+
+interface Attention {
+  /** [n, heads * headDim] */
+  mixed: Value;
+  /** The whole new cache [kvHeads, keys, headDim]. */
+  key: Value;
+  value: Value;
+  /** The last query's row [(heads,) keys]. */
+  row: Value;
+  /** [kvHeads, groups, n or 1, keys] */
+  probabilities: Value;
+}
+
+function emitCacheInputs(graph: GraphBuilder, text: TextConfig, layer: number): CacheInputs {
+  const shape = [text.numKeyValueHeads, `past.${layer}`, text.headDim];
+  return {
+    key: graph.input(`pastKey.${layer}`, 'float32', shape),
+    value: graph.input(`pastValue.${layer}`, 'float32', shape),
+  };
+}
+
+/** [n, keys]: 0 where the query may look, -Infinity elsewhere. Causal and, for Mistral, within the window. */
+function emitMask(graph: GraphBuilder, text: TextConfig, positions: Value, keyPositions: Value): Value {
+  const query = graph.add('Unsqueeze', [positions, graph.integers([1])]);
+  const key = graph.add('Unsqueeze', [keyPositions, graph.integers([0])]);
+  const distance = graph.add('Sub', [query, key]);
+  const never = graph.scalar(-Infinity);
+  const future = graph.add('Less', [distance, graph.scalar(0)]);
+  if (text.slidingWindow === undefined) return graph.add('Where', [future, never, graph.scalar(0)]);
+  // Not "Or", which would be computed on the CPU.
+  const far = graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow)]);
+  return graph.add('Where', [future, never, graph.add('Where', [far, never, graph.scalar(0)])]);
+}
+
+function emitPlainAttention(
+  graph: GraphBuilder,
+  text: TextConfig,
+  piece: DevicePiece,
+  projections: Projections,
+  past: CacheInputs,
+  keys: Value,
+  mask: () => Value,
+): Attention {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  const groups = heads / kvHeads;
+  const query = splitQueryHeads(graph, projections.query, kvHeads, groups, headDim);
+  const newKey = splitKeyHeads(graph, projections.key, kvHeads, headDim);
+  const newValue = splitKeyHeads(graph, projections.value, kvHeads, headDim);
+  const key = graph.add('Concat', [past.key, newKey], { axis: 1 });
+  const value = graph.add('Concat', [past.value, newValue], { axis: 1 });
+  const shaped = (input: Value, ...leading: number[]): Value =>
+    graph.add('Reshape', [input, graph.add('Concat', [graph.integers(leading), keys], { axis: 0 })]);
+  const scores = shaped(scaledProduct(graph, query, key, headDim), kvHeads, groups, -1);
+  const probabilities = graph.add('Softmax', [graph.add('Add', [scores, mask()])], { axis: -1 });
+  const mixed = graph.add('MatMul', [shaped(probabilities, kvHeads, -1), value]);
+  return {
+    mixed: joinQueryHeads(graph, mixed, heads, headDim),
+    key,
+    value,
+    row: emitAttentionRow(graph, piece.attention, probabilities, heads),
+    probabilities,
+  };
+}
+
+/** One kernel for the mixing; the last query's row is computed beside it. */
+function emitFusedAttention(
+  graph: GraphBuilder,
+  text: TextConfig,
+  piece: DevicePiece,
+  projections: Projections,
+  past: CacheInputs,
+  keys: Value,
+): Attention {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  const batched = (input: Value, width: number): Value =>
+    graph.add('Reshape', [input, graph.integers([1, -1, width])]);
+  const cached = (input: Value): Value => graph.add('Unsqueeze', [input, graph.integers([0])]);
+  const total = graph.cast(keys, 'int32');
+  const lastKey = graph.cast(graph.add('Sub', [keys, graph.integers([1])]), 'int32');
+  const [mixed, presentKey, presentValue] = graph.addMany(
+    'GroupQueryAttention',
+    [
+      batched(projections.query, heads * headDim),
+      batched(projections.key, kvHeads * headDim),
+      batched(projections.value, kvHeads * headDim),
+      cached(past.key),
+      cached(past.value),
+      lastKey,
+      graph.add('Squeeze', [total, graph.integers([0])]),
+    ],
+    3,
+    { num_heads: heads, kv_num_heads: kvHeads },
+  );
+  const key = graph.add('Squeeze', [presentKey, graph.integers([0])]);
+  const value = graph.add('Squeeze', [presentValue, graph.integers([0])]);
+  const lastQuery = splitQueryHeads(
+    graph,
+    lastRow(graph, projections.query, 1),
+    kvHeads,
+    heads / kvHeads,
+    headDim,
+  );
+  const row = graph.add('Softmax', [scaledProduct(graph, lastQuery, key, headDim)], { axis: -1 });
+  const probabilities = graph.add('Unsqueeze', [row, graph.integers([2])]);
+  return {
+    mixed: graph.add('Reshape', [mixed, graph.integers([-1, heads * headDim])]),
+    key,
+    value,
+    row: emitAttentionRow(graph, piece.attention, probabilities, heads),
+    probabilities,
+  };
+}
+
+function once<Result>(make: () => Result): () => Result {
+  let made: { result: Result } | undefined;
+  return () => (made ??= { result: make() }).result;
+}

@@ -1,0 +1,80 @@
+import type { TextConfig } from '../checkpoint/config';
+import type { DecoderGraph } from '../graph/decoder';
+import type { Matrix } from '../reduction/reduction';
+import type { DeviceMatrix } from './deviceMatrix';
+import type { RowLabel } from './keyValueCache';
+import { rotaryTable } from './rotary';
+import { floatTensor, type Tensors } from './session';
+
+/** Which layers to run, and what to report: see {@link DecoderGraph}. */
+export type LayerRun = Pick<DecoderGraph, 'from' | 'to' | 'head' | 'attention' | 'score'>;
+
+/** Hidden states between two runs, where the runner left them. */
+export type HiddenStates = Matrix | DeviceMatrix;
+
+/** New rows for some layers. */
+export interface NewRows {
+  /** Tokens, for a run that begins at layer 0 after cached rows; or hidden states, which stay the caller's. */
+  readonly input: readonly number[] | HiddenStates;
+  readonly labels: readonly RowLabel[];
+  /** Rotary positions, ascending. */
+  readonly positions: readonly number[];
+  /** For the score `textQueries`, otherwise not read: the first of the new rows that counts as text. */
+  readonly textStart?: number;
+}
+
+export interface RunOutput {
+  /** Per layer the last query's attention over cached and new rows, [(heads,) rows]. */
+  readonly attention: readonly Float32Array[];
+  /** Of the new rows, where the run has no head. */
+  readonly hidden: HiddenStates | undefined;
+  readonly logits: Float32Array | undefined;
+  /** Over cached and new rows. */
+  readonly score: Float32Array | undefined;
+}
+
+/** The rows that a layer has cached. */
+export interface CachedRows {
+  readonly length: number;
+  /** What every row is. */
+  readonly labels: readonly RowLabel[];
+  readonly positions: readonly number[];
+}
+
+/** Keys and values of all layers, wherever they lie. */
+export interface DecoderCache {
+  readonly layers: readonly CachedRows[];
+  readonly bytes: number;
+  /** Drops the image tokens for which `keeps` says no from every layer that still holds them; text stays. */
+  dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void>;
+}
+
+/**
+ * Runs decoder layers for one question and owns their caches. New rows see what their layers have cached and are
+ * appended to it.
+ */
+export interface DecoderRunner {
+  readonly cache: DecoderCache;
+  /** Makes the sessions of a run beforehand: with cached rows or without, from tokens or from hidden states. */
+  prepare(run: LayerRun, rows: Pick<DecoderGraph, 'past' | 'embed'>): Promise<void>;
+  run(run: LayerRun, rows: NewRows): Promise<RunOutput>;
+  /** Some rows of hidden states. */
+  select(hidden: HiddenStates, rows: readonly number[]): Promise<HiddenStates>;
+  /** One below the other; the parts are given up. */
+  join(parts: readonly HiddenStates[]): Promise<HiddenStates>;
+  /** Gives up hidden states that nobody reads any more. */
+  release(hidden: HiddenStates): void;
+  /** Gives up what lies on a device. */
+  dispose(): void;
+}
+
+/** What a decoder graph wants to know about the places of its rows. */
+export function rowInputs(text: TextConfig, positions: readonly number[]): Tensors {
+  const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
+  const shape = [positions.length, text.headDim / 2];
+  return {
+    cos: floatTensor(cos, shape),
+    sin: floatTensor(sin, shape),
+    positions: floatTensor(Float32Array.from(positions), [positions.length]),
+  };
+}

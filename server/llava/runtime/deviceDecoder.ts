@@ -1,0 +1,209 @@
+import type { Tensor } from 'onnxruntime-node';
+
+import type { TextConfig } from '../checkpoint/config';
+import type { DevicePiece } from '../graph/deviceDecoder';
+import {
+  type CachedRows,
+  type DecoderCache,
+  type DecoderRunner,
+  type HiddenStates,
+  type LayerRun,
+  type NewRows,
+  rowInputs,
+  type RunOutput,
+} from './decoderRunner';
+import type { DeviceMatrix } from './deviceMatrix';
+import type { GraphSessions } from './graphSessions';
+import type { RowLabel } from './keyValueCache';
+import { floats, floatTensor, idTensor, type Tensors } from './session';
+
+/**
+ * Caches and hidden states in the memory of a device. A question's rows go through the pieces that the decoder is cut
+ * into (see {@link GraphSessions.cut}); only attention rows, scores and logits come back.
+ */
+export class DeviceDecoder implements DecoderRunner {
+  readonly cache: DeviceCache;
+
+  constructor(
+    private readonly text: TextConfig,
+    private readonly sessions: GraphSessions,
+  ) {
+    this.cache = new DeviceCache(text, sessions);
+  }
+
+  async prepare(run: LayerRun): Promise<void> {
+    for (const piece of this.pieces(run)) await this.sessions.devicePiece(piece);
+    if (run.head !== 'none') await this.sessions.deviceHead();
+  }
+
+  async run(run: LayerRun, rows: NewRows): Promise<RunOutput> {
+    const { text } = this;
+    const places = rowInputs(text, rows.positions);
+    const attention: Float32Array[] = [];
+    let score: Float32Array | undefined;
+    const given = await this.enter(rows.input);
+    let hidden = given;
+    for (const wanted of this.pieces(run)) {
+      const { session, piece } = await this.sessions.devicePiece(wanted);
+      const feeds: Tensors = { hidden, ...places, ...this.cache.feeds(piece, rows.positions) };
+      if (piece.score === 'textQueries') feeds.textStart = idTensor([rows.textStart ?? 0]);
+      const output = await session.run(feeds);
+      if (hidden !== given) hidden.dispose();
+      hidden = output.nextHidden;
+      this.cache.replace(piece, output, rows.labels, rows.positions);
+      attention.push(...split(floats(output.attention), piece.to - piece.from));
+      if (wanted.score) score = floats(output.score);
+    }
+    if (run.head === 'none') {
+      const left = { tensor: hidden, rows: rows.labels.length, columns: text.hiddenSize };
+      return { attention, hidden: left, logits: undefined, score };
+    }
+    const last = rows.labels.length - 1;
+    const predicting = run.head === 'last' && last > 0 ? await this.gather(hidden, [last]) : hidden;
+    const { logits } = await (await this.sessions.deviceHead()).run({ hidden: predicting });
+    for (const tensor of new Set([predicting, hidden])) tensor.dispose();
+    return { attention, hidden: undefined, logits: floats(logits), score };
+  }
+
+  async select(hidden: HiddenStates, rows: readonly number[]): Promise<DeviceMatrix> {
+    const tensor = await this.gather(await this.enter(hidden), rows);
+    return { tensor, rows: rows.length, columns: hidden.columns };
+  }
+
+  async join(parts: readonly HiddenStates[]): Promise<HiddenStates> {
+    let [joined] = parts;
+    for (const part of parts.slice(1)) {
+      const feeds = { above: await this.enter(joined), below: await this.enter(part) };
+      const { rows: tensor } = await (await this.sessions.join()).run(feeds);
+      this.release(joined);
+      this.release(part);
+      joined = { tensor, rows: joined.rows + part.rows, columns: joined.columns };
+    }
+    return joined;
+  }
+
+  release(hidden: HiddenStates): void {
+    if ('tensor' in hidden) hidden.tensor.dispose();
+  }
+
+  dispose(): void {
+    this.cache.dispose();
+  }
+
+  /** Hidden states as a tensor, wherever they lie. Tokens are looked up on the CPU, where the table needs no copy. */
+  private async enter(input: NewRows['input']): Promise<Tensor> {
+    if (!('rows' in input)) {
+      const embedding = await this.sessions.embedding();
+      return (await embedding.run({ ids: idTensor(input) })).hidden;
+    }
+    return 'data' in input ? floatTensor(input.data, [input.rows, input.columns]) : input.tensor;
+  }
+
+  private async gather(data: Tensor, rows: readonly number[]): Promise<Tensor> {
+    return (await (await this.sessions.gather('rows')).run({ data, rows: idTensor(rows) })).chosen;
+  }
+
+  /** The pieces that make up a run. Only the last one reports a score. */
+  private pieces({ from, to, attention, score }: LayerRun): DevicePiece[] {
+    return this.sessions
+      .cut(from, to)
+      .map((piece) => ({ ...piece, attention, ...(score && piece.to === to ? { score } : {}) }));
+  }
+}
+
+class DeviceLayerCache implements CachedRows {
+  readonly labels: RowLabel[] = [];
+  readonly positions: number[] = [];
+  /** [kvHeads, length, headDim] each; undefined while empty. */
+  tensors: { key: Tensor; value: Tensor } | undefined;
+
+  get length(): number {
+    return this.labels.length;
+  }
+}
+
+class DeviceCache implements DecoderCache {
+  readonly layers: readonly DeviceLayerCache[];
+
+  constructor(
+    private readonly text: TextConfig,
+    private readonly sessions: GraphSessions,
+  ) {
+    this.layers = Array.from({ length: text.numHiddenLayers }, () => new DeviceLayerCache());
+  }
+
+  get bytes(): number {
+    const { numKeyValueHeads, headDim } = this.text;
+    const row = numKeyValueHeads * headDim * 2 * Float32Array.BYTES_PER_ELEMENT;
+    return this.layers.reduce((sum, { length }) => sum + length * row, 0);
+  }
+
+  /** What the layers of a piece have cached, and the positions of cached and new rows. */
+  feeds({ from, to }: DevicePiece, positions: readonly number[]): Tensors {
+    const keyPositions = Float32Array.from([...this.layers[from].positions, ...positions]);
+    const feeds: Tensors = { keyPositions: floatTensor(keyPositions, [keyPositions.length]) };
+    for (let layer = from; layer < to; layer++) {
+      const { tensors } = this.layers[layer];
+      feeds[`pastKey.${layer}`] = tensors?.key ?? this.empty();
+      feeds[`pastValue.${layer}`] = tensors?.value ?? this.empty();
+    }
+    return feeds;
+  }
+
+  /** Takes the caches that a piece has made of the old ones and the new rows. */
+  replace(
+    { from, to }: DevicePiece,
+    output: Tensors,
+    labels: readonly RowLabel[],
+    positions: readonly number[],
+  ): void {
+    for (let index = from; index < to; index++) {
+      const layer = this.layers[index];
+      layer.tensors?.key.dispose();
+      layer.tensors?.value.dispose();
+      layer.tensors = { key: output[`key.${index}`], value: output[`value.${index}`] };
+      layer.labels.push(...labels);
+      layer.positions.push(...positions);
+    }
+  }
+
+  async dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void> {
+    const session = await this.sessions.gather('cache');
+    for (const layer of this.layers) {
+      const keep = layer.labels.flatMap((label, row) => (label < 0 || keeps(label) ? [row] : []));
+      if (keep.length === layer.length || !layer.tensors) continue;
+      const rows = idTensor(keep);
+      const { key, value } = layer.tensors;
+      layer.tensors = {
+        key: (await session.run({ data: key, rows })).chosen,
+        value: (await session.run({ data: value, rows })).chosen,
+      };
+      key.dispose();
+      value.dispose();
+      keep.forEach((row, target) => {
+        layer.labels[target] = layer.labels[row];
+        layer.positions[target] = layer.positions[row];
+      });
+      layer.labels.length = keep.length;
+      layer.positions.length = keep.length;
+    }
+  }
+
+  dispose(): void {
+    for (const layer of this.layers) {
+      layer.tensors?.key.dispose();
+      layer.tensors?.value.dispose();
+      layer.tensors = undefined;
+    }
+  }
+
+  private empty(): Tensor {
+    return floatTensor(new Float32Array(0), [this.text.numKeyValueHeads, 0, this.text.headDim]);
+  }
+}
+
+/** Equal parts of an array. */
+function split(data: Float32Array, parts: number): Float32Array[] {
+  const length = data.length / parts;
+  return Array.from({ length: parts }, (_, part) => data.subarray(part * length, (part + 1) * length));
+}

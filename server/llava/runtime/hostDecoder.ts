@@ -1,0 +1,173 @@
+import type { TextConfig } from '../checkpoint/config';
+import type { DecoderGraph } from '../graph/decoder';
+import type { Matrix } from '../reduction/reduction';
+import {
+  type DecoderRunner,
+  type HiddenStates,
+  type LayerRun,
+  type NewRows,
+  rowInputs,
+  type RunOutput,
+} from './decoderRunner';
+import type { GraphSessions } from './graphSessions';
+import { KeyValueCache } from './keyValueCache';
+import { floats, floatTensor, idTensor, type Tensors } from './session';
+
+/** Caches and hidden states in this process's memory, which the CPU's sessions read without copying. */
+export class HostDecoder implements DecoderRunner {
+  readonly cache: KeyValueCache;
+
+  constructor(
+    private readonly text: TextConfig,
+    private readonly sessions: GraphSessions,
+    capacity: number,
+  ) {
+    this.cache = new KeyValueCache(text.numHiddenLayers, text.numKeyValueHeads, text.headDim, capacity);
+  }
+
+  async prepare(run: LayerRun, rows: Pick<DecoderGraph, 'past' | 'embed'>): Promise<void> {
+    for (const piece of this.sessions.pieces({ ...run, ...rows })) await this.sessions.decoder(piece);
+  }
+
+  async run(run: LayerRun, rows: NewRows): Promise<RunOutput> {
+    const past = run.from < run.to && this.cache.layers[run.from].length > 0;
+    const attention: Float32Array[] = [];
+    let { input } = rows;
+    let output: RunOutput | undefined;
+    for (const piece of this.sessions.pieces({ ...run, past, embed: !('rows' in input) })) {
+      output = await this.runPiece(piece, { ...rows, input });
+      attention.push(...output.attention);
+      if (output.hidden) input = output.hidden;
+    }
+    if (!output) throw new Error(`There are no layers from ${run.from} to ${run.to}.`);
+    return { ...output, attention };
+  }
+
+  private async runPiece(piece: DecoderGraph, rows: NewRows): Promise<RunOutput> {
+    const { text } = this;
+    const { input, labels, positions, textStart } = rows;
+    const session = await this.sessions.decoder(piece);
+    const feeds: Tensors = { ...(await this.enter(input, piece.embed)), ...rowInputs(text, positions) };
+    if (piece.score === 'textQueries') feeds.textStart = idTensor([textStart ?? 0]);
+    if (piece.past) this.feedCache(feeds, piece, positions);
+    const output = await session.run(feeds);
+
+    const attention: Float32Array[] = [];
+    let score = output.score && floats(output.score);
+    for (let index = piece.from; index < piece.to; index++) {
+      const layer = this.cache.layers[index];
+      // With a past the row covers the cache's capacity (unused rows are 0) and then the new rows.
+      const used = layer.length;
+      const capacity = !piece.past ? 0 : used > 0 ? layer.capacity : EMPTY_CAPACITY;
+      attention.push(compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length));
+      if (index === piece.to - 1) score &&= compactRow(score, capacity, used, labels.length);
+      layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
+    }
+    return {
+      attention,
+      hidden: output.nextHidden && {
+        data: floats(output.nextHidden),
+        rows: labels.length,
+        columns: text.hiddenSize,
+      },
+      logits: output.logits && floats(output.logits),
+      score,
+    };
+  }
+
+  /** What a graph begins with: tokens where it looks them up itself, otherwise hidden states. */
+  private async enter(input: NewRows['input'], embed: boolean): Promise<Tensors> {
+    if ('rows' in input) return { hidden: hiddenTensor(input) };
+    const ids = idTensor(input);
+    return embed ? { ids } : (await this.sessions.embedding()).run({ ids });
+  }
+
+  async select(hidden: HiddenStates, rows: readonly number[]): Promise<Matrix> {
+    return gatherRows(hostMatrix(hidden), rows);
+  }
+
+  async join(parts: readonly HiddenStates[]): Promise<Matrix> {
+    const matrices = parts.map(hostMatrix);
+    if (matrices.length === 1) return matrices[0];
+    const { columns } = matrices[0];
+    const rows = matrices.reduce((sum, matrix) => sum + matrix.rows, 0);
+    const data = new Float32Array(rows * columns);
+    let next = 0;
+    for (const matrix of matrices) {
+      data.set(matrix.data, next);
+      next += matrix.data.length;
+    }
+    return { data, rows, columns };
+  }
+
+  release(): void {
+    // Memory of this process needs nothing.
+  }
+
+  dispose(): void {
+    // As above.
+  }
+
+  private feedCache(
+    feeds: Tensors,
+    { from, to }: Pick<DecoderGraph, 'from' | 'to'>,
+    positions: readonly number[],
+  ): void {
+    const { text } = this;
+    for (let index = from; index < to; index++) {
+      const layer = this.cache.layers[index];
+      const { keys, values, capacity } = layer.length > 0 ? layer : emptyPast(text);
+      const shape = [text.numKeyValueHeads, capacity, text.headDim];
+      const bias = layer.length > 0 ? layer.biasFor(positions, text.slidingWindow) : HIDDEN_ROW;
+      feeds[`pastKey.${index}`] = floatTensor(keys, shape);
+      feeds[`pastValue.${index}`] = floatTensor(values, shape);
+      feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, capacity]);
+    }
+  }
+}
+
+/** Graphs with a past serve without one too: one row that nobody sees. */
+const EMPTY_CAPACITY = 1;
+const HIDDEN_ROW = { data: Float32Array.of(-Infinity), rows: 1 };
+
+function emptyPast({ numKeyValueHeads, headDim }: TextConfig): {
+  keys: Float32Array;
+  values: Float32Array;
+  capacity: number;
+} {
+  const row = new Float32Array(numKeyValueHeads * EMPTY_CAPACITY * headDim);
+  return { keys: row, values: row, capacity: EMPTY_CAPACITY };
+}
+
+/** Hidden states that lie in this process. */
+export function hostMatrix(hidden: HiddenStates): Matrix {
+  if (!('data' in hidden)) throw new Error('These hidden states lie on a device.');
+  return hidden;
+}
+
+function hiddenTensor(hidden: HiddenStates): Tensors[string] {
+  const { data, rows, columns } = hostMatrix(hidden);
+  return floatTensor(data, [rows, columns]);
+}
+
+export function gatherRows({ data, columns }: Matrix, rows: readonly number[]): Matrix {
+  const gathered = new Float32Array(rows.length * columns);
+  rows.forEach((row, target) =>
+    gathered.set(data.subarray(row * columns, (row + 1) * columns), target * columns),
+  );
+  return { data: gathered, rows: rows.length, columns };
+}
+
+/** Cuts the unused rows of the cache's capacity out of attention rows [heads?, capacity + rows]. */
+function compactRow(row: Float32Array, capacity: number, used: number, rows: number): Float32Array {
+  if (capacity === used) return row;
+  const width = capacity + rows;
+  const heads = row.length / width;
+  const compacted = new Float32Array(heads * (used + rows));
+  for (let head = 0; head < heads; head++) {
+    const target = head * (used + rows);
+    compacted.set(row.subarray(head * width, head * width + used), target);
+    compacted.set(row.subarray(head * width + capacity, (head + 1) * width), target + used);
+  }
+  return compacted;
+}
