@@ -61,12 +61,13 @@ export class VerdictFile {
     return age >= 0 && age < FAILURE_LIFETIME_MS ? entry : undefined;
   }
 
-  /** Keeps a verdict, in place of what an earlier driver or version got. */
+  /** Keeps a verdict; those over other drivers and versions go. */
   async store(subject: VerdictSubject, verdict: DeviceVerdict): Promise<StoredVerdict> {
     const entry: StoredVerdict = { subject, verdict, testedAt: new Date(this.now()).toISOString() };
-    const others = (await this.read()).filter(
-      (other) => other.subject.device !== subject.device || other.subject.attention !== subject.attention,
-    );
+    const others = (await this.read()).filter(({ subject: { device, attention, ...circumstances } }) => {
+      const replaced = device === subject.device && attention === subject.attention;
+      return !replaced && isDeepStrictEqual({ ...subject, ...circumstances }, subject);
+    });
     await this.write([...others, entry]);
     return entry;
   }

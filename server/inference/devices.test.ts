@@ -244,6 +244,39 @@ describe('a device by name', () => {
   });
 });
 
+describe('the fused attention kernel', () => {
+  it('is used where it is right', async () => {
+    const { devices: found } = devices({ webgpu: PASSED });
+    expect((await found.choose('auto', options())).plan).toEqual({ device: 'webgpu', attention: 'fused' });
+  });
+
+  it.each<[string, DeviceVerdict, RegExp]>([
+    ['is wrong', { outcome: 'wrong', worst: 0.07, where: 'attention over the prompt' }, /error 0\.070/],
+    ['takes its process down', { outcome: 'crashed', why: 'SIGABRT' }, /SIGABRT/],
+    ['hangs', { outcome: 'hung', seconds: 180 }, /180 seconds/],
+  ])('gives way to plain attention where it %s, and the user is told', async (_, verdict, words) => {
+    for (const choice of ['auto', 'webgpu'] as const) {
+      const { devices: found } = devices({ 'webgpu plain': PASSED, 'webgpu fused': verdict });
+      const { plan, note } = await found.choose(choice, options());
+      expect(plan).toEqual({ device: 'webgpu', attention: 'plain' });
+      expect(note).toMatch(/step by step/);
+      expect(note).toMatch(words);
+    }
+  });
+
+  it('is not tested where plain attention fails already', async () => {
+    const { devices: found, tests } = devices({ webgpu: { outcome: 'hung', seconds: 180 } });
+    await found.testAll(options());
+    expect(tests).not.toContain('webgpu fused');
+  });
+
+  it('is not tried on devices that have none', async () => {
+    const { devices: found, tests } = devices({ cuda: PASSED });
+    expect((await found.choose('auto', options())).plan).toEqual({ device: 'cuda', attention: 'plain' });
+    expect(tests).toEqual(['cuda plain if faster']);
+  });
+});
+
 describe('verdicts are kept', () => {
   const file = (): string => path.join(temporaryDirectory(), 'cache', 'devices.json');
 
