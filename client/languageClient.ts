@@ -11,6 +11,7 @@ import {
 import {
   AnalyzeRequest,
   AskRequest,
+  DownloadRequest,
   type AttentionAnalysis,
   StatusNotification,
   WorkspaceTrustNotification,
@@ -178,6 +179,29 @@ export class FoveaLanguageClient {
     const listener = this.onWork(workDoneToken, onProgress);
     try {
       return await this.request(AnalyzeRequest.type, { ...params, workDoneToken }, token);
+    } finally {
+      listener.dispose();
+    }
+  }
+
+  /**
+   * Downloads what a plan said.
+   * @throws {FoveaRequestError} kind `cancelled` when the token fired
+   */
+  async download(
+    params: DownloadRequest.Params,
+    onState: (state: DownloadRequest.Partial) => void,
+    token: vscode.CancellationToken,
+  ): Promise<DownloadRequest.Result> {
+    await this.start();
+    const partialResultToken = `fovea-partial-${++this.lastToken}`;
+    const listener = this.client.onProgress(
+      new ProgressType<DownloadRequest.Partial>(),
+      partialResultToken,
+      onState,
+    );
+    try {
+      return await this.request(DownloadRequest.type, { ...params, partialResultToken }, token);
     } finally {
       listener.dispose();
     }

@@ -6,19 +6,19 @@ import { keepEditorContext } from './editorContext';
 import { FoveaLanguageClient } from './languageClient';
 import { Memory } from './memory';
 import { registerStatus } from './status';
-import { ShownImages } from './tokenView/shownImages';
+import { LastShown } from './tokenView/lastShown';
 import { TokenView } from './tokenView/tokenView';
 
 let client: FoveaLanguageClient | undefined;
 
 /** Returns at once: the language server starts beside it, and whatever needs it waits. */
 export function activate(context: vscode.ExtensionContext): void {
-  const { extensionUri, subscriptions, workspaceState } = context;
+  const { extensionUri, subscriptions, workspaceState, storageUri, globalStorageUri } = context;
   const log = vscode.window.createOutputChannel('Fovea', { log: true });
   client = new FoveaLanguageClient(context, log);
   const memory = new Memory(workspaceState);
-  const shownImages = new ShownImages(workspaceState, context.storageUri ?? context.globalStorageUri);
-  const tokenView = new TokenView(extensionUri, client, memory, shownImages, log);
+  const lastShown = new LastShown(storageUri ?? globalStorageUri, log);
+  const tokenView = new TokenView(extensionUri, client, memory, lastShown, log);
   const comparisons = new ComparisonDocuments();
   subscriptions.push(
     log,

@@ -956,8 +956,8 @@ export type ToTokenView =
 
 /** Token view -> extension host. */
 export type FromTokenView =
-  /** The view can receive. `restored`: it shows a state of its own from before a reload and needs `setup` only. */
-  | { type: 'ready'; restored: boolean }
+  /** The view can receive. `runs`: the answers that it still has from before it was hidden or reloaded; what else there is it wants to be told. */
+  | { type: 'ready'; runs: number[] }
   /** Ask about the pictures that the view shows. */
   | { type: 'ask'; question: string; reduction: string; fit: 'pad' | 'crop' }
   | { type: 'cancel'; run: number }

@@ -31,6 +31,8 @@ export class AnswerPanel implements Part {
     const { run, model, state } = scene;
     this.element.hidden = run === undefined;
     if (!run) return;
+    setAttribute(this.element, 'data-run', run.number);
+    setAttribute(this.element, 'data-status', run.status);
     this.announce(run);
     const beside = besideRun(state);
     // While the answer streams only its text node changes.

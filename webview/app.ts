@@ -104,10 +104,15 @@ export class App implements Actions {
       this.status,
       h('div', { class: 'drop-hint', 'aria-hidden': 'true' }, 'Drop to ask about this image'),
     );
-    host.onMessage((message) => this.update(receive(this.state, message)));
+    host.onMessage((message) => {
+      this.update(receive(this.state, message));
+      // An answer is not made again cheaply: it is safe before anything else can happen to this page.
+      if (message.type === 'answered') this.save();
+    });
     if (!host.page) {
+      document.addEventListener('visibilitychange', () => this.save());
       acceptImages(this, (text) => this.say(text));
-      host.post({ type: 'ready', restored: restored !== undefined });
+      host.post({ type: 'ready', runs: this.state.runs.map(({ number }) => number) });
     }
     this.draw();
   }
@@ -245,7 +250,12 @@ export class App implements Actions {
     this.state = state;
     this.draw();
     clearTimeout(this.saving);
-    this.saving = setTimeout(() => this.host.saveState(savedState(this.state)), SAVE_AFTER_MS);
+    this.saving = setTimeout(() => this.save(), SAVE_AFTER_MS);
+  }
+
+  private save(): void {
+    clearTimeout(this.saving);
+    this.host.saveState(savedState(this.state));
   }
 
   /** At once, so that a second key press finds what the first one did; parts skip what has not changed. */

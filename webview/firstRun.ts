@@ -27,7 +27,7 @@ export class FirstRun implements Part {
           onClick: () => actions.post({ type: 'pickImage' }),
         }),
       ),
-      h('p', { class: 'muted' }, 'Or paste a screenshot, or drop an image here.'),
+      h('p', { class: 'muted' }, 'Or paste a screenshot, or drop an image here with the Shift key held.'),
     );
   }
 

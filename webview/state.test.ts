@@ -73,6 +73,12 @@ describe('the view after messages', () => {
     expect(shownRun(state)).toBeUndefined();
     expect(state.pictures[0].name).toBe('b.png');
   });
+
+  it('is free for a question about a new picture, whatever was in progress', () => {
+    const state = after(asked(1), answered(1), asked(2), { type: 'picture', pictures: [picture] });
+    expect(busyRun(state)).toBeUndefined();
+    expect(state.runs.map(({ number }) => number)).toEqual([1]);
+  });
 });
 
 describe('the view after a reload', () => {

@@ -11,6 +11,7 @@ import type {
   TokenViewWarning,
   ToTokenView,
 } from '../server/protocol';
+import { roundedResult } from '../server/traceView/json';
 import { parseMethods, parseTokenViewAnswer } from '../server/traceView/messages';
 
 export type RunStatus = 'waiting' | 'answering' | 'done' | 'failed' | 'cancelled';
@@ -125,6 +126,8 @@ export function receive(state: State, message: ToTokenView): State {
       return {
         ...state,
         pictures: message.pictures,
+        // A question in progress was about other pictures, and is over.
+        runs: state.runs.filter(({ result }) => result !== undefined),
         draft: message.question ?? state.draft,
         tab: 'tokens',
         shown: undefined,
@@ -221,33 +224,45 @@ function analysed(state: State, number: number, analysis: Analysis): State {
 /** The editor keeps a view's state in its own database: what is larger is left out, the oldest run first. */
 const MAX_SAVED = 6_000_000;
 
-/** Attention is drawn as colour: more digits than this only cost room. */
-const SAVED_DIGITS = 3;
+/** Results as they are saved, and how long that is: made once, however often the state around them is saved. */
+const shortResults = new WeakMap<AnswerResult, { short: AnswerResult; length: number }>();
+
+function shortResult(result: AnswerResult): { short: AnswerResult; length: number } {
+  let known = shortResults.get(result);
+  if (!known) {
+    const short = roundedResult(result);
+    known = { short, length: JSON.stringify(short).length };
+    shortResults.set(result, known);
+  }
+  return known;
+}
 
 /** What is saved so that hiding and reloading change nothing; runs in progress are told again by the extension host. */
 export function savedState(state: State): unknown {
-  let answers = state.runs.flatMap((run) => {
+  const all = state.runs.flatMap((run) => {
     const answer = answerOf(run);
-    return answer ? [{ number: run.number, answer: { ...answer, result: rounded(answer.result) } }] : [];
+    if (!answer) return [];
+    const { short, length } = shortResult(answer.result);
+    const pictures = answer.pictures.reduce((sum, { dataUrl }) => sum + dataUrl.length, 0);
+    return [{ number: run.number, answer: { ...answer, result: short }, length: length + pictures }];
   });
+  let room = MAX_SAVED;
+  const first = all.findLastIndex(({ length }) => (room -= length) < 0) + 1;
+  const answers = all.slice(first).map(({ number, answer }) => ({ number, answer }));
   const { shown, beside, tab, look, overlay, opacity, draft, setup } = state;
-  for (;;) {
-    const saved = {
-      version: 1,
-      answers,
-      shown,
-      beside,
-      tab,
-      look,
-      overlay,
-      opacity,
-      draft,
-      methods: setup?.methods,
-      setup,
-    };
-    if (answers.length === 0 || JSON.stringify(saved).length <= MAX_SAVED) return saved;
-    answers = answers.slice(1);
-  }
+  return {
+    version: 1,
+    answers,
+    shown,
+    beside,
+    tab,
+    look,
+    overlay,
+    opacity,
+    draft,
+    methods: setup?.methods,
+    setup,
+  };
 }
 
 /** @returns the state that was saved, or undefined when there is none that can be shown */
@@ -271,7 +286,7 @@ export function restoredState(saved: unknown): State | undefined {
       reduction: String(setup?.reduction),
       fit: setup?.fit === 'crop' ? 'crop' : 'pad',
     },
-    pictures: shown.pictures,
+    pictures: (runs.at(-1) ?? shown).pictures,
     runs,
     shown: shown.number,
     beside: typeof from.beside === 'number' ? from.beside : undefined,
@@ -305,10 +320,4 @@ function restoredLook(saved: unknown, run: Run): Look | undefined {
     token: whole(token) ? token : undefined,
     colorBy: colorOf(),
   };
-}
-
-function rounded(result: AnswerResult): AnswerResult {
-  const short = (value: number): number => Number(value.toPrecision(SAVED_DIGITS));
-  const answer = result.trace.answer.map((token) => ({ ...token, attention: token.attention.map(short) }));
-  return { ...result, promptTokenIds: [], trace: { ...result.trace, answer } };
 }

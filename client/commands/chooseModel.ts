@@ -1,58 +1,77 @@
 import * as vscode from 'vscode';
-import { InspectModelRequest, ListModelsRequest } from '../../server/protocol';
+import { InspectModelRequest, ListModelsRequest, ModelCatalogueRequest } from '../../server/protocol';
+import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
+import { downloadModel } from '../models/downloadModel';
+import { modelItems, type ModelChoice, type ModelItem } from '../models/modelItems';
 import type { CommandContext } from './commands';
 
-interface ModelItem extends vscode.QuickPickItem {
-  /** The new value of `fovea.model`; absent: a folder is to be chosen. */
-  setting?: string;
-}
-
-const ORIGINS: Readonly<Record<ListModelsRequest.Model['origin'], string>> = {
-  embedded: vscode.l10n.t('part of Fovea'),
-  settings: vscode.l10n.t('from your settings'),
-  downloads: vscode.l10n.t('downloaded by Fovea'),
-  'hugging-face-cache': vscode.l10n.t('in the Hugging Face cache'),
-};
-
-/** "Choose Model...": the checkpoints on this machine, or any folder; a folder is looked into before it is set. */
+/** "Choose Model...": what is on this machine, the catalogue, any hub id, any folder. What is chosen is looked into before it is set. */
 export async function chooseModel({ client }: CommandContext): Promise<void> {
-  const models = client
-    .request(ListModelsRequest.type, {})
-    .then((found) => [...found.map(modelItem), ...browseItems()]);
-  const picked = await vscode.window.showQuickPick(models, {
-    title: vscode.l10n.t('Choose Model'),
-    placeHolder: vscode.l10n.t('LLaVA checkpoints on this machine'),
-    matchOnDetail: true,
-  });
-  if (!picked) return;
-  const setting = picked.setting ?? (await browsedFolder());
+  const choice = await pickModel(client);
+  const setting = choice && (await settingFor(choice, client));
   if (setting === undefined) return;
-  if (setting !== '') await client.request(InspectModelRequest.type, { directory: setting });
+  const { name } =
+    setting === ''
+      ? { name: undefined }
+      : await client.request(InspectModelRequest.type, { directory: setting });
   await vscode.workspace
     .getConfiguration('fovea')
     .update('model', setting, vscode.ConfigurationTarget.Global);
+  const message = name
+    ? vscode.l10n.t('Fovea answers with {0} from now on.', name)
+    : vscode.l10n.t('Fovea answers with its own small model from now on.');
+  vscode.window.setStatusBarMessage(message, 5000);
 }
 
-function modelItem({ name, origin, setting, chosen, summary, error }: ListModelsRequest.Model): ModelItem {
-  const size =
-    summary && vscode.l10n.t('{0}, {1} parameters', summary.family, parameterCount(summary.parameters));
-  return {
-    label: `${chosen ? '$(check) ' : ''}${name}`,
-    description: ORIGINS[origin],
-    detail: error ? `$(warning) ${error.message}` : size,
-    setting,
-  };
+/** The lists are read while the picker is open already: both are local, but a cache folder may be large. */
+function pickModel(client: FoveaLanguageClient): Promise<ModelChoice | undefined> {
+  const picker = vscode.window.createQuickPick<ModelItem>();
+  picker.title = vscode.l10n.t('Choose Model');
+  picker.placeholder = vscode.l10n.t('Pick a model, or type a Hugging Face id: organisation/name');
+  picker.matchOnDescription = true;
+  picker.matchOnDetail = true;
+  picker.ignoreFocusOut = true;
+  picker.busy = true;
+  return new Promise((resolve, reject) => {
+    Promise.all([
+      client.request(ListModelsRequest.type, {}),
+      client.request(ModelCatalogueRequest.type, {}),
+    ]).then(
+      ([models, catalogue]) => {
+        const refresh = () => (picker.items = modelItems(models, catalogue, picker.value));
+        picker.onDidChangeValue(refresh);
+        picker.busy = false;
+        refresh();
+      },
+      (error: unknown) => {
+        picker.hide();
+        reject(error);
+      },
+    );
+    picker.onDidAccept(() => {
+      const choice = picker.activeItems[0]?.choice;
+      if (!choice) return;
+      resolve(choice);
+      picker.hide();
+    });
+    picker.onDidHide(() => {
+      resolve(undefined);
+      picker.dispose();
+    });
+    picker.show();
+  });
 }
 
-function browseItems(): ModelItem[] {
-  const label = vscode.l10n.t('$(folder-opened) Browse for a Folder...');
-  return [
-    { label: '', kind: vscode.QuickPickItemKind.Separator },
-    {
-      label,
-      detail: vscode.l10n.t('A checkpoint in the Hugging Face format: config.json, *.safetensors, tokenizer'),
-    },
-  ];
+async function settingFor(choice: ModelChoice, client: FoveaLanguageClient): Promise<string | undefined> {
+  switch (choice.kind) {
+    case 'setting':
+      if (choice.error) throw new FoveaRequestError(choice.error);
+      return choice.setting;
+    case 'download':
+      return downloadModel(choice.model, choice.entry, client);
+    case 'folder':
+      return browsedFolder();
+  }
 }
 
 async function browsedFolder(): Promise<string | undefined> {
@@ -63,9 +82,4 @@ async function browsedFolder(): Promise<string | undefined> {
     canSelectFolders: true,
   });
   return picked?.[0]?.fsPath;
-}
-
-/** 3150000 as `3.2 M`, 7063427072 as `7.1 B`. */
-export function parameterCount(parameters: number): string {
-  return parameters < 1e9 ? `${(parameters / 1e6).toFixed(1)} M` : `${(parameters / 1e9).toFixed(1)} B`;
 }

@@ -26,7 +26,7 @@ import { saveExport } from './saveExport';
 import { droppedImage, imageFromView } from './incoming';
 import { NO_IMAGE_TITLE, TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
 import { pictureOf } from './picture';
-import type { ShownImages } from './shownImages';
+import type { LastAnswer, LastShown } from './lastShown';
 
 /** A question as commands ask it; what is absent follows the settings. */
 export interface Question {
@@ -53,8 +53,6 @@ interface Run {
   progress?: ToTokenView;
   text: string;
   outcome?: ToTokenView & { type: 'answered' | 'failed' };
-  /** The page has been given the outcome. */
-  delivered: boolean;
 }
 
 export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposable {
@@ -62,6 +60,10 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   private images: NamedImage[] = [];
   private pictures: TokenViewPicture[] = [];
   private run: Run | undefined;
+  /** The page does not show the present pictures yet. */
+  private picturesPending = false;
+  /** What was answered last before a window reload. */
+  private lastAnswer: LastAnswer | undefined;
   private readonly attention: AttentionMeasurement;
   /** Starts from the clock, so that no number comes back after a window reload, when a page may remember old ones. */
   private lastRun = Date.now();
@@ -72,7 +74,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     private readonly extensionUri: vscode.Uri,
     private readonly client: FoveaLanguageClient,
     private readonly memory: Memory,
-    private readonly shownImages: ShownImages,
+    private readonly lastShown: LastShown,
     private readonly log: vscode.LogOutputChannel,
   ) {
     let model: string | undefined;
@@ -97,10 +99,27 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     for (const subscription of this.subscriptions) subscription.dispose();
   }
 
-  /** After a window reload: the page keeps its own state, the images to ask about are remembered here. */
+  /** After a window reload: the page has its own state, which may be older than what was shown last. */
   async deserializeWebviewPanel(panel: vscode.WebviewPanel): Promise<void> {
-    this.images = await this.shownImages.load();
+    const { images, answer } = await this.lastShown.load();
+    // A question may be asked before an old panel comes back.
+    if (!this.run) {
+      this.images = images;
+      this.lastAnswer = answer;
+      this.pictures = await this.picturesOf(images);
+      this.picturesPending = !answer && this.pictures.length > 0;
+    }
     this.attach(panel);
+  }
+
+  /** Pictures of before; none where an image is gone or does not lie where it did. */
+  private async picturesOf(images: readonly NamedImage[]): Promise<TokenViewPicture[]> {
+    try {
+      return await Promise.all(images.map((image) => pictureOf(image, this.client)));
+    } catch (error) {
+      this.log.info('The images that were shown before the reload are not there any more.', error);
+      return [];
+    }
   }
 
   async show(preserveFocus = false): Promise<void> {
@@ -120,9 +139,11 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     }
     this.images = images;
     this.run = undefined;
+    this.lastAnswer = undefined;
     this.setTitle(images);
-    this.post({ type: 'picture', pictures: this.pictures });
-    await this.shownImages.save(images);
+    this.picturesPending = true;
+    this.postPictures();
+    await this.lastShown.save({ images });
   }
 
   /**
@@ -159,10 +180,11 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       },
       cancellation: new vscode.CancellationTokenSource(),
       text: '',
-      delivered: false,
     };
     this.run = run;
     this.images = images;
+    this.picturesPending = false;
+    this.lastAnswer = undefined;
     return run;
   }
 
@@ -171,7 +193,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
     run.shown = { ...run.shown, pictures: this.pictures };
     this.announce(run);
-    await this.shownImages.save(images);
+    void this.lastShown.save({ images });
     await this.remember(images, question.question);
 
     const observer = {
@@ -198,7 +220,12 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     const { result, cached } = answer;
     const warning = warningWords(result.warning);
     this.finish(run, { type: 'answered', run: run.number, result, warning, cached });
-    return answer.result;
+    if (this.run === run) {
+      const { question: asked, reduction, fit } = run.shown;
+      const last = { run: run.number, question: asked, reduction, fit, result, warning, cached };
+      void this.lastShown.save({ images, answer: last });
+    }
+    return result;
   }
 
   private announce(run: Run): void {
@@ -217,7 +244,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
   private finish(run: Run, outcome: Run['outcome'] & object): void {
     run.outcome = outcome;
-    run.delivered = this.postFor(run, outcome);
+    this.postFor(run, outcome);
   }
 
   private async remember(images: readonly NamedImage[], question: string | undefined): Promise<void> {
@@ -269,7 +296,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     switch (message.type) {
       case 'ready':
         await this.sendSetup();
-        return this.catchUp(message.restored);
+        return this.catchUp(message.runs);
       case 'ask': {
         const { question, reduction, fit } = message;
         // Whoever asks here wants to see what it costs now, not what it cost once.
@@ -312,23 +339,36 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     if (image) await this.showImages([image]);
   }
 
-  /** Tells a page that has just come up what it missed. */
-  private catchUp(restored: boolean): void {
-    this.catchUpRun(restored);
+  /**
+   * Tells a page that has just come up what it missed.
+   * @param known the answers that it still has
+   */
+  private catchUp(known: readonly number[]): void {
+    if (this.run) this.repeat(this.run, known);
+    else if (this.lastAnswer) this.repeatLastAnswer(this.lastAnswer, known);
+    else if (this.picturesPending || (known.length === 0 && this.pictures.length > 0)) this.postPictures();
     this.attention.repeat();
   }
 
-  private catchUpRun(restored: boolean): void {
-    const { run } = this;
-    if (!run) {
-      if (!restored && this.pictures.length > 0) this.post({ type: 'picture', pictures: this.pictures });
-      return;
-    }
-    if (!run.announced || (restored && run.delivered)) return;
+  private repeat(run: Run, known: readonly number[]): void {
+    const isKnown = run.outcome?.type === 'answered' && known.includes(run.number);
+    if (!run.announced || isKnown) return;
     this.post({ type: 'asked', run: run.number, ...run.shown });
     if (run.progress) this.post(run.progress);
     if (run.text) this.post({ type: 'answerPart', run: run.number, text: run.text });
-    if (run.outcome) run.delivered = this.post(run.outcome);
+    if (run.outcome) this.post(run.outcome);
+  }
+
+  private repeatLastAnswer(answer: LastAnswer, known: readonly number[]): void {
+    const { run, question, reduction, fit, result, warning, cached } = answer;
+    if (known.includes(run)) return;
+    this.post({ type: 'asked', run, pictures: this.pictures, question, reduction, fit });
+    this.post({ type: 'answered', run, result, warning, cached });
+  }
+
+  private postPictures(): void {
+    const isThere = this.post({ type: 'picture', pictures: this.pictures });
+    if (isThere) this.picturesPending = false;
   }
 
   private async sendSetup(): Promise<void> {

@@ -9,3 +9,13 @@ export function sharedResult(result: AnswerResult): AnswerResult {
 export function traceToJson(result: AnswerResult): string {
   return `${JSON.stringify({ format: 'fovea-trace', ...sharedResult(result) })}\n`;
 }
+
+/** Attention is drawn as colour: more digits than this only cost room. */
+const KEPT_DIGITS = 3;
+
+/** The answer as a view stores it: attention with fewer digits, and without the prompt's ids. */
+export function roundedResult(result: AnswerResult): AnswerResult {
+  const short = (value: number): number => Number(value.toPrecision(KEPT_DIGITS));
+  const answer = result.trace.answer.map((token) => ({ ...token, attention: token.attention.map(short) }));
+  return { ...result, promptTokenIds: [], trace: { ...result.trace, answer } };
+}

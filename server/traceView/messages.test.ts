@@ -31,7 +31,7 @@ const toView: ToTokenView[] = [
   { type: 'failed', run: 1, error, action: { title: 't', action: 'chooseModel' } },
 ];
 const fromView: FromTokenView[] = [
-  { type: 'ready', restored: false },
+  { type: 'ready', runs: [] },
   { type: 'ask', question: 'What?', reduction: 'fastv:layer=2,keep=0.5', fit: 'crop' },
   { type: 'cancel', run: 3 },
   { type: 'pickImage' },

@@ -305,7 +305,7 @@ const toTokenView: Readonly<Record<ToTokenView['type'], Check>> = {
 };
 
 const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
-  ready: shape({ restored: boolean }),
+  ready: shape({ runs: list(count) }),
   ask: shape({ question: text, reduction: text, fit }),
   cancel: shape({ run: count }),
   analyze: shape({ run: count, question: text, fit }),

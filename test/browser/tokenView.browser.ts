@@ -89,7 +89,7 @@ describe('every state', () => {
     withView([setup], async ({ page, posted }) => {
       expect(await text(page, '.first-run')).toContain('Ask about an image');
       await page.getByRole('button', { name: /Choose an image/ }).click();
-      expect(await posted()).toEqual([{ type: 'ready', restored: false }, { type: 'pickImage' }]);
+      expect(await posted()).toEqual([{ type: 'ready', runs: [] }, { type: 'pickImage' }]);
     }));
 
   it('loading: says what is going on, and can be cancelled', () =>
@@ -345,7 +345,7 @@ describe('state', () => {
     await withView(
       [],
       async ({ page, posted }) => {
-        expect(await posted()).toEqual([{ type: 'ready', restored: true }]);
+        expect(await posted()).toEqual([{ type: 'ready', runs: [1] }]);
         expect(await page.locator('.word[aria-selected="true"]').innerText()).toBe('settings');
       },
       { restored: saved },

@@ -1,0 +1,121 @@
+/** A model from the hub: what a download would do, the user's consent to exactly that, and the download itself. */
+import * as vscode from 'vscode';
+import { PlanDownloadRequest, type ModelCatalogueRequest } from '../../server/protocol';
+import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
+import { dataSize, downloadState, fitsMemory } from './modelText';
+
+/**
+ * @param model a name of the catalogue, or a hub id
+ * @param entry what the catalogue knows of it
+ * @returns the value of `fovea.model` that chooses it; undefined when the user declined or stopped it
+ * @throws {FoveaRequestError} with what happened and what to do next
+ */
+export async function downloadModel(
+  model: string,
+  entry: ModelCatalogueRequest.Entry | undefined,
+  client: FoveaLanguageClient,
+): Promise<string | undefined> {
+  const plan = await planned(model, client);
+  if (plan === undefined) return undefined;
+  if (plan.kind === 'present') return plan.directory;
+  if (plan.unsupported) throw new FoveaRequestError(plan.unsupported);
+  if (!(await agreed(model, plan, entry))) return undefined;
+  return download(model, plan, client);
+}
+
+/** Asks the hub for the list of files; nothing is downloaded. */
+async function planned(
+  model: string,
+  client: FoveaLanguageClient,
+): Promise<PlanDownloadRequest.Result | undefined> {
+  const title = vscode.l10n.t('Fovea: looking for {0}', model);
+  return vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+    (_, token) => stoppable(client.request(PlanDownloadRequest.type, { model }, token)),
+  );
+}
+
+/** Who is asked, how much, under which licence, where to, and whether this machine is large enough for it. */
+async function agreed(
+  model: string,
+  plan: PlanDownloadRequest.Plan,
+  entry: ModelCatalogueRequest.Entry | undefined,
+): Promise<boolean> {
+  const { host, files, totalBytes, presentBytes, licence, directory } = plan;
+  const rest = dataSize(totalBytes - presentBytes);
+  const lines = [
+    presentBytes > 0
+      ? vscode.l10n.t('{0} more from {1} ({2} are here already).', rest, host, dataSize(presentBytes))
+      : vscode.l10n.t('{0} in {1} files from {2}.', rest, files, host),
+    licence === undefined
+      ? vscode.l10n.t('Licence: not stated on the model card.')
+      : vscode.l10n.t('Licence: {0}.', licence),
+    ...(entry ? [needs(entry)] : []),
+    vscode.l10n.t('Into {0}', directory),
+    vscode.l10n.t('Only the files of the model are asked for. Images and questions stay on this machine.'),
+  ];
+  const yes = vscode.l10n.t('Download');
+  const chosen = await vscode.window.showInformationMessage(
+    vscode.l10n.t('Download {0} from {1}?', model, host),
+    { modal: true, detail: lines.join('\n') },
+    yes,
+  );
+  return chosen === yes;
+}
+
+function needs(entry: ModelCatalogueRequest.Entry): string {
+  const [wanted, there] = [entry.memoryBytes, entry.machineMemoryBytes].map(dataSize);
+  const memory = fitsMemory(entry)
+    ? vscode.l10n.t('Memory: about {0} of the {1} of this machine.', wanted, there)
+    : vscode.l10n.t(
+        'Memory: about {0} for quick answers, and this machine has {1}. It will be slow.',
+        wanted,
+        there,
+      );
+  if (entry.conversionBytes === 0) return memory;
+  const disk = vscode.l10n.t(
+    'The first question on the CPU takes {0} more on the disk.',
+    dataSize(entry.conversionBytes),
+  );
+  return `${memory}\n${disk}`;
+}
+
+async function download(
+  model: string,
+  { repository, commit }: PlanDownloadRequest.Plan,
+  client: FoveaLanguageClient,
+): Promise<string | undefined> {
+  const title = vscode.l10n.t('Fovea: downloading {0}', model);
+  const result = await vscode.window.withProgress(
+    { location: vscode.ProgressLocation.Notification, title, cancellable: true },
+    (progress, token) => {
+      let shown = 0;
+      return stoppable(
+        client.download(
+          { repository, commit },
+          (state) => {
+            const percent = state.totalBytes === 0 ? 0 : (100 * state.bytes) / state.totalBytes;
+            progress.report({ message: downloadState(state), increment: percent - shown });
+            shown = percent;
+          },
+          token,
+        ),
+      );
+    },
+  );
+  if (result) return result.directory;
+  void vscode.window.showInformationMessage(
+    vscode.l10n.t('The download of {0} was stopped. Choose it again to go on where it stopped.', model),
+  );
+  return undefined;
+}
+
+/** Undefined for what the user stopped. */
+async function stoppable<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (error instanceof FoveaRequestError && error.data.kind === 'cancelled') return undefined;
+    throw error;
+  }
+}
