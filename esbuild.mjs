@@ -32,6 +32,7 @@ const programs = [
   { ...node, entryPoints: { evaluateModel: 'bench/evaluateModel.ts' } },
   { ...node, entryPoints: { performance: 'bench/performance.ts' } },
   { ...node, entryPoints: { evaluateReductions: 'bench/reduction/evaluate.ts' } },
+  { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
   {
     bundle: true,
     platform: 'browser',

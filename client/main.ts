@@ -1,6 +1,5 @@
 /** The extension host's program: everything that touches the `vscode` API, put together. */
 import * as vscode from 'vscode';
-import { ComparisonDocuments } from './comparisonDocuments';
 import { registerCommands } from './commands/commands';
 import { keepEditorContext } from './editorContext';
 import { FoveaLanguageClient } from './languageClient';
@@ -19,14 +18,12 @@ export function activate(context: vscode.ExtensionContext): void {
   const memory = new Memory(workspaceState);
   const lastShown = new LastShown(storageUri ?? globalStorageUri, log);
   const tokenView = new TokenView(extensionUri, client, memory, lastShown, log);
-  const comparisons = new ComparisonDocuments();
   subscriptions.push(
     log,
     tokenView,
-    comparisons,
     registerStatus(client),
     keepEditorContext(client),
-    registerCommands({ extensionUri, client, memory, tokenView, comparisons, log }),
+    registerCommands({ extensionUri, client, memory, tokenView, log }),
   );
   client.start().catch((error: unknown) => log.error('The language server did not start.', error));
 }

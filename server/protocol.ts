@@ -949,6 +949,8 @@ export type ToTokenView =
   | { type: 'answered'; run: number; result: AnswerResult; warning?: TokenViewWarning; cached?: boolean }
   /** `error.kind` `cancelled` is shown as cancelled, not as a failure. */
   | { type: 'failed'; run: number; error: ErrorData; action?: { title: string; action: TokenViewAction } }
+  /** All reductions of a comparison have had their turn: show the answers side by side. */
+  | { type: 'compared' }
   /** The attention of an answered run: any `analyzing`, then one of the other two. A new question ends it. */
   | { type: 'analyzing'; run: number; message: string; fraction?: number }
   | { type: 'analyzed'; run: number; analysis: AttentionAnalysis }

@@ -108,6 +108,9 @@ export class App implements Actions {
       this.update(receive(this.state, message));
       // An answer is not made again cheaply: it is safe before anything else can happen to this page.
       if (message.type === 'answered') this.save();
+      // Where everything is one column, what is new is at its top.
+      if (message.type === 'asked' || message.type === 'picture') window.scrollTo(0, 0);
+      if (message.type === 'picture' && document.hasFocus()) ask.focus();
     });
     if (!host.page) {
       document.addEventListener('visibilitychange', () => this.save());

@@ -24,6 +24,7 @@ export class AskForm implements Part {
   private readonly methodList = h('div', { class: 'methods' });
   private readonly problem = h('p', { class: 'field-problem', role: 'alert' });
   private readonly submit: HTMLElement;
+  private readonly heading = h('h2', {}, 'Ask');
   readonly element = h('section', { class: 'panel ask', 'aria-label': 'Ask again' });
   private readonly memo = new Memo();
   private methods: readonly ReductionDescription[] = [];
@@ -41,7 +42,7 @@ export class AskForm implements Part {
     });
     fill(
       this.element,
-      h('h2', {}, 'Ask again'),
+      this.heading,
       this.question,
       this.methodList,
       this.problem,
@@ -53,6 +54,7 @@ export class AskForm implements Part {
     const { setup, draft, pictures } = state;
     this.element.hidden = !canAsk || !setup || pictures.length === 0;
     if (!setup || this.element.hidden) return;
+    this.heading.textContent = run ? 'Ask again' : 'Ask';
     if (draft !== this.draft) setControlValue(this.question, (this.draft = draft));
     this.busy = busyRun(state) !== undefined;
     setDisabled(this.submit, this.busy);
@@ -65,6 +67,11 @@ export class AskForm implements Part {
       );
       this.build();
     }
+  }
+
+  /** The caret goes into the question, and the page stays where it is. */
+  focus(): void {
+    this.question.focus({ preventScroll: true });
   }
 
   private ask(): void {

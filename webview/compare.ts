@@ -15,48 +15,39 @@ import { button, dropdown } from './toolkit';
 export interface Measure {
   name: string;
   hint: string;
+  /** What changes and sorting are about. */
   value(result: AnswerResult): number;
-  format(value: number): string;
+  text(result: AnswerResult): string;
 }
 
 /** What runs are compared by; less is better in every row. */
 export const MEASURES: readonly Measure[] = [
   {
     name: 'Image tokens',
-    hint: 'that entered the decoder',
-    value: ({ costs }) => costs.imageTokens.atDecoder,
-    format: formatCount,
+    hint: 'all, at the decoder’s entry, and after the last reduction',
+    value: tokensLeft,
+    text: tokensText,
   },
-  {
-    name: 'First token',
-    hint: 'from the question to the first token of the answer, without loading',
-    value: ({ costs }) => costs.timings.firstToken,
-    format: formatMilliseconds,
-  },
-  {
-    name: 'Prefill',
-    hint: 'the decoder reads the prompt',
-    value: ({ costs }) => costs.timings.prefill,
-    format: formatMilliseconds,
-  },
-  {
-    name: 'Total',
-    hint: 'the whole answer',
-    value: ({ costs }) => costs.timings.total,
-    format: formatMilliseconds,
-  },
-  {
-    name: 'Cache',
-    hint: 'keys and values after prefill',
-    value: ({ costs }) => costs.cacheBytes,
-    format: formatBytes,
-  },
-  {
-    name: 'Prefill work',
-    hint: 'multiply-accumulates of tower, projector and decoder',
-    value: ({ costs }) => costs.prefillMacs,
-    format: formatMacs,
-  },
+  measure(
+    'First token',
+    'from the question to the first token of the answer, without loading',
+    ({ costs }) => costs.timings.firstToken,
+    formatMilliseconds,
+  ),
+  measure(
+    'Prefill',
+    'the decoder reads the prompt',
+    ({ costs }) => costs.timings.prefill,
+    formatMilliseconds,
+  ),
+  measure('Total', 'the whole answer', ({ costs }) => costs.timings.total, formatMilliseconds),
+  measure('Cache', 'keys and values after prefill', ({ costs }) => costs.cacheBytes, formatBytes),
+  measure(
+    'Prefill work',
+    'multiply-accumulates of tower, projector and decoder',
+    ({ costs }) => costs.prefillMacs,
+    formatMacs,
+  ),
 ];
 
 /** What an answer had left over from earlier questions, since its times do not have that again. */
@@ -73,6 +64,29 @@ function reuseNotes(costs: RunCosts | undefined): string[] {
   return notes;
 }
 
+function measure(
+  name: string,
+  hint: string,
+  value: (result: AnswerResult) => number,
+  format: (value: number) => string,
+): Measure {
+  return { name, hint, value, text: (result) => format(value(result)) };
+}
+
+function tokensLeft({ costs: { imageTokens } }: AnswerResult): number {
+  return imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;
+}
+
+/** `576 → 288 → 64`: what there was, what entered the decoder, what was left, where these differ. */
+function tokensText(result: AnswerResult): string {
+  const { total, atDecoder } = result.costs.imageTokens;
+  const steps = [total, atDecoder, tokensLeft(result)];
+  return steps
+    .filter((count, index) => index === 0 || count !== steps[index - 1])
+    .map(formatCount)
+    .join(' → ');
+}
+
 /** What the shown run cost, and the run beside it: answer, tokens, time, memory, work. */
 export class Compare implements Part {
   readonly element = h('section', { class: 'panel compare', 'aria-label': 'Cost' });
@@ -82,7 +96,8 @@ export class Compare implements Part {
 
   render({ state, run }: Scene): void {
     const beside = besideRun(state);
-    this.element.hidden = run?.result === undefined && beside === undefined;
+    // A new picture that nothing was asked about has nothing to compare.
+    this.element.hidden = run === undefined || (run.result === undefined && beside === undefined);
     if (!this.memo.changed(run?.number, run?.result, beside, state.runs.length)) return;
     const others = state.runs.filter(({ number, result }) => number !== run?.number && result !== undefined);
     fill(
@@ -164,14 +179,12 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
     h(
       'tbody',
       {},
-      ...MEASURES.map(({ name, hint, value, format }) =>
+      ...MEASURES.map(({ name, hint, value, text }) =>
         h(
           'tr',
           {},
           h('th', { scope: 'row', title: hint }, name),
-          ...columns.map((column) =>
-            h('td', {}, column?.result ? measured(name, column.result, format(value(column.result))) : '–'),
-          ),
+          ...columns.map((column) => h('td', {}, column?.result ? text(column.result) : '–')),
           own && other && h('td', {}, changeWords(value(other), value(own))),
         ),
       ),
@@ -183,12 +196,6 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
 export function specLine(spec: string): HTMLElement {
   const pieces = visibleText(spec).split(/(?<=[,+:])/);
   return h('div', { class: 'spec' }, ...pieces.flatMap((piece) => [piece, h('wbr')]));
-}
-
-/** Tokens say of how many, where some are missing. */
-function measured(name: string, { costs }: AnswerResult, text: string): string {
-  const { total, atDecoder } = costs.imageTokens;
-  return name === 'Image tokens' && atDecoder < total ? `${text} of ${formatCount(total)}` : text;
 }
 
 export function changeWords(before: number, after: number): string {

@@ -1,7 +1,7 @@
 import type { AnswerResult } from '../server/protocol';
 import { figureOf } from '../server/traceView/figure';
 import { differingWords, plainWords } from '../server/traceView/wordDiff';
-import { formatCount, visibleText } from '../server/traceView/wording';
+import { visibleText } from '../server/traceView/wording';
 import { MEASURES, specLine } from './compare';
 import { fill, h, type Child } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
@@ -11,55 +11,28 @@ import { themePalette } from './theme';
 /** Width of a token map in the table, in pixels. */
 const MAP_WIDTH = 180;
 
-interface Column {
-  name: string;
-  hint: string;
-  /** What rows are sorted by. */
-  value(result: AnswerResult): number;
-  text(result: AnswerResult): string;
-}
-
-/** The costs of a run; image tokens with what became of them inside the decoder. */
-const COLUMNS: readonly Column[] = MEASURES.map(({ name, hint, value, format }) =>
-  name === 'Image tokens'
-    ? {
-        name,
-        hint: 'all, at the decoder’s entry, and after the last reduction',
-        value: tokensLeft,
-        text: tokensText,
-      }
-    : { name, hint, value, text: (result) => format(value(result)) },
-);
-
-function tokensLeft({ costs: { imageTokens } }: AnswerResult): number {
-  return imageTokens.perStage.at(-1) ?? imageTokens.atDecoder;
-}
-
-function tokensText(result: AnswerResult): string {
-  const { total, atDecoder } = result.costs.imageTokens;
-  const steps = [total, atDecoder, tokensLeft(result)];
-  return steps
-    .filter((count, index) => index === 0 || count !== steps[index - 1])
-    .map(formatCount)
-    .join(' → ');
-}
-
 type Answered = Run & { result: AnswerResult };
 
 interface Order {
-  /** Index into {@link COLUMNS}; undefined = as they were asked. */
+  /** Index into {@link MEASURES}; undefined = as they were asked. */
   column: number | undefined;
   descending: boolean;
 }
 
-/** All answers to the shown question about the same picture, in the order of asking. */
+/** The answers to the shown question about the same picture, in the order of asking; of those that were asked alike, the last. */
 export function comparedRuns({ runs }: State, shown: Run | undefined): Answered[] {
   if (!shown) return [];
   const names = (run: Run): string => run.pictures.map(({ name }) => name).join('\n');
-  return runs.filter(
+  const answers = runs.filter(
     (run): run is Answered =>
       run.result !== undefined && run.question === shown.question && names(run) === names(shown),
   );
+  const last = new Map(answers.map((run) => [wayOfAsking(run), run.number]));
+  return answers.filter((run) => last.get(wayOfAsking(run)) === run.number);
+}
+
+function wayOfAsking({ fit, result: { reduction, model, device } }: Answered): string {
+  return [reduction, fit, model.hash, device].join('\n');
 }
 
 /** The same question under several reductions: maps, answers with their differences, costs; sorted by any cost. */
@@ -89,7 +62,7 @@ export class Comparison implements Part {
       column === undefined
         ? runs
         : runs.toSorted((a, b) => {
-            const difference = COLUMNS[column].value(a.result) - COLUMNS[column].value(b.result);
+            const difference = MEASURES[column].value(a.result) - MEASURES[column].value(b.result);
             return descending ? -difference : difference;
           });
     const reference = runs[0];
@@ -115,7 +88,7 @@ export class Comparison implements Part {
               {},
               this.heading('Reduction', 'In the order of asking', undefined, shown, runs),
               h('th', { scope: 'col' }, 'Answer'),
-              ...COLUMNS.map(({ name, hint }, index) => this.heading(name, hint, index, shown, runs)),
+              ...MEASURES.map(({ name, hint }, index) => this.heading(name, hint, index, shown, runs)),
             ),
           ),
           h('tbody', {}, ...sorted.map((each) => this.row(each, reference, each.number === shown.number))),
@@ -180,7 +153,7 @@ export class Comparison implements Part {
         ),
       ),
       h('td', { class: 'compared-answer' }, ...answerWords(run, reference)),
-      ...COLUMNS.map(({ text }) => h('td', {}, text(run.result))),
+      ...MEASURES.map(({ text }) => h('td', {}, text(run.result))),
     );
   }
 }

@@ -61,8 +61,26 @@ describe('the view after messages', () => {
   });
 
   it('forgets the oldest runs first', () => {
-    const messages = Array.from({ length: 9 }, (_, run) => [asked(run), answered(run)]).flat();
-    expect(after(...messages).runs.map(({ number }) => number)).toEqual([3, 4, 5, 6, 7, 8]);
+    const messages = Array.from({ length: 27 }, (_, run) => [asked(run), answered(run)]).flat();
+    const { runs } = after(...messages);
+    expect(runs).toHaveLength(24);
+    expect(runs.map(({ number }) => number)).toEqual(runs.map((_, index) => index + 3));
+  });
+
+  it('forgets sooner what takes much room, but never the last answer', () => {
+    const { trace, ...rest } = SYNTHETIC.tokens64();
+    const large = {
+      ...rest,
+      trace: {
+        ...trace,
+        answer: Array.from({ length: Math.ceil(10e6 / trace.decoderTokens.length) }, () => trace.answer[0]),
+      },
+    };
+    const messages = [1, 2, 3].flatMap((run): ToTokenView[] => [
+      asked(run),
+      { type: 'answered', run, result: large },
+    ]);
+    expect(after(...messages, asked(4)).runs.map(({ number }) => number)).toEqual([3, 4]);
   });
 
   it('shows a new picture without the old answer', () => {
@@ -72,6 +90,10 @@ describe('the view after messages', () => {
     });
     expect(shownRun(state)).toBeUndefined();
     expect(state.pictures[0].name).toBe('b.png');
+  });
+
+  it('puts the answers side by side when a comparison is complete', () => {
+    expect(after(asked(1), answered(1), asked(2), answered(2), { type: 'compared' }).tab).toBe('comparison');
   });
 
   it('is free for a question about a new picture, whatever was in progress', () => {

@@ -86,8 +86,10 @@ export interface State {
   draft: string;
 }
 
-/** Runs beyond these are forgotten, oldest first: each holds attention for every answer token. */
-const MAX_RUNS = 6;
+/** Runs beyond these are forgotten, oldest first: enough for every method in one comparison. */
+const MAX_RUNS = 24;
+/** So are those whose attention would take more room than this, in numbers of 8 bytes. */
+const MAX_ATTENTION = 16e6;
 
 export const INITIAL_LOOK: Look = { image: 0, plane: -1, colorBy: { kind: 'state' } };
 
@@ -143,7 +145,7 @@ export function receive(state: State, message: ToTokenView): State {
       return {
         ...state,
         pictures,
-        runs: [...kept, asked].slice(-MAX_RUNS),
+        runs: [...remembered(kept), asked],
         shown: number,
         beside: undefined,
         // Charts come when they are asked for; an answer comes now.
@@ -184,6 +186,8 @@ export function receive(state: State, message: ToTokenView): State {
         error: message.error,
         action: message.action,
       }));
+    case 'compared':
+      return { ...state, tab: 'comparison' };
     case 'analyzing': {
       const { message: said, fraction } = message;
       return analysed(state, message.run, { state: 'running', message: said, fraction });
@@ -193,6 +197,18 @@ export function receive(state: State, message: ToTokenView): State {
     case 'analysisFailed':
       return analysed(state, message.run, { state: 'failed', error: message.error });
   }
+}
+
+/** Of the answered runs, oldest first, those that there is room for beside one more. */
+function remembered(runs: readonly Run[]): Run[] {
+  let room = MAX_ATTENTION;
+  const recent = runs.slice(1 - MAX_RUNS);
+  const first = recent.findLastIndex(({ result }) => (room -= attentionOf(result)) < 0) + 1;
+  return recent.slice(first);
+}
+
+function attentionOf(result: AnswerResult | undefined): number {
+  return result ? result.trace.answer.length * result.trace.decoderTokens.length : 0;
 }
 
 /** The state of a standalone page: all its answers, the last one shown. */

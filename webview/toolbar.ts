@@ -13,7 +13,7 @@ interface Zoom {
 /** Above the map: which picture, what the colours mean, overlay, zoom, export. */
 export class Toolbar implements Part {
   private readonly title = h('h1', { class: 'title' });
-  private readonly choices = h('div', { class: 'tools' });
+  private readonly choices = h('div', { class: 'tools choices' });
   private readonly percent = h('span', { class: 'percent numbers', 'aria-live': 'off' });
   private readonly opacity = h('input', {
     type: 'range',
@@ -192,7 +192,7 @@ export class Toolbar implements Part {
 
 function colorChoices(model: RunModel, image: number, names: Scene['names']): Choice[] {
   const { trace } = model.result;
-  const choices: Choice[] = [{ value: JSON.stringify({ kind: 'state' }), label: 'Kept, merged, dropped' }];
+  const choices: Choice[] = [{ value: JSON.stringify({ kind: 'state' }), label: 'Kept and dropped' }];
   const seen = new Set<string>();
   for (const [stage, { scores, method, spec, place }] of trace.stages.entries()) {
     const key = `${JSON.stringify(place)} ${spec}`;

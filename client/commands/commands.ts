@@ -1,6 +1,5 @@
 /** Every command of the manifest, and the one place where their failures are shown. */
 import * as vscode from 'vscode';
-import type { ComparisonDocuments } from '../comparisonDocuments';
 import { showError } from '../errors';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
@@ -19,7 +18,6 @@ export interface CommandContext {
   client: FoveaLanguageClient;
   memory: Memory;
   tokenView: TokenView;
-  comparisons: ComparisonDocuments;
   log: vscode.LogOutputChannel;
 }
 

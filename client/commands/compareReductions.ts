@@ -1,10 +1,10 @@
 import * as vscode from 'vscode';
-import { ReductionsRequest } from '../../server/protocol';
-import { comparisonMarkdown, type ComparedRun } from '../comparison';
+import { ReductionsRequest, type ErrorData } from '../../server/protocol';
 import { reductionSetting } from '../configuration';
 import { imageForCommand } from '../images';
 import { inputQuestion } from '../questionInput';
 import type { FoveaLanguageClient } from '../languageClient';
+import type { Question, TokenView } from '../tokenView/tokenView';
 import type { CommandContext } from './commands';
 
 /** Chosen from the start: one method that acts inside the decoder and one that acts before it. */
@@ -14,33 +14,59 @@ interface SpecItem extends vscode.QuickPickItem {
   spec: string;
 }
 
-/** "Compare Reductions...": one question under several reductions, then a table of the answers and what each cost. */
+/** "Compare Reductions...": one question under several reductions, then all answers with their costs side by side. */
 export async function compareReductions(context: CommandContext, argument: unknown): Promise<void> {
-  const { client, memory, tokenView, comparisons } = context;
+  const { client, memory, tokenView } = context;
   const image = await imageForCommand(argument, client, memory);
   if (!image) return;
   const question = await inputQuestion(image.name, memory);
   if (!question) return;
   const specs = await pickReductions(client);
   if (!specs) return;
-
-  const images = [image];
-  const runs: ComparedRun[] = [];
-  for (const reduction of specs) {
-    const outcome = await tokenView.ask({ images, question, reduction, fresh: true });
-    if ('error' in outcome && outcome.error.kind === 'cancelled') return;
-    // The user's setting may be a method at its defaults, spelled out.
-    const spec = canonicalSpec({ reduction, outcome });
-    if (runs.every((run) => canonicalSpec(run) !== spec)) runs.push({ reduction, outcome });
-  }
-  await comparisons.show(
-    vscode.l10n.t('Reductions on {0}', image.name),
-    comparisonMarkdown(image.name, question, runs),
+  const failures = await vscode.window.withProgress(
+    {
+      location: vscode.ProgressLocation.Notification,
+      title: vscode.l10n.t('Fovea: comparing reductions'),
+      cancellable: true,
+    },
+    (progress, token) => {
+      token.onCancellationRequested(() => tokenView.cancel());
+      const report = (message: string) => progress.report({ message, increment: 100 / specs.length });
+      return askInTurn({ images: [image], question }, specs, tokenView, report, token);
+    },
   );
+  if (!failures) return;
+  tokenView.showComparison();
+  if (failures.length > 0) {
+    const reasons = failures.map(({ spec, error }) => `${spec}: ${error.message}`).join('\n');
+    const text = vscode.l10n.t('{0} of {1} reductions gave no answer.', failures.length, specs.length);
+    void vscode.window.showWarningMessage(`${text} ${reasons}`);
+  }
 }
 
-function canonicalSpec({ reduction, outcome }: ComparedRun): string {
-  return 'result' in outcome ? outcome.result.reduction : reduction;
+interface Failure {
+  spec: string;
+  error: ErrorData;
+}
+
+/** @returns those that failed; undefined when the user stopped it */
+async function askInTurn(
+  question: Question,
+  specs: readonly string[],
+  tokenView: TokenView,
+  report: (message: string) => void,
+  token: vscode.CancellationToken,
+): Promise<Failure[] | undefined> {
+  const failures: Failure[] = [];
+  for (const [index, spec] of specs.entries()) {
+    if (token.isCancellationRequested) return undefined;
+    report(vscode.l10n.t('{0} ({1} of {2})', spec, index + 1, specs.length));
+    const outcome = await tokenView.ask({ ...question, reduction: spec, fresh: true });
+    if (!('error' in outcome)) continue;
+    if (outcome.error.kind === 'cancelled') return undefined;
+    failures.push({ spec, error: outcome.error });
+  }
+  return failures;
 }
 
 async function pickReductions(client: FoveaLanguageClient): Promise<string[] | undefined> {

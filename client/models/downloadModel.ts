@@ -51,7 +51,7 @@ async function agreed(
       ? vscode.l10n.t('Licence: not stated on the model card.')
       : vscode.l10n.t('Licence: {0}.', licence),
     ...(entry ? [needs(entry)] : []),
-    vscode.l10n.t('Into {0}', directory),
+    vscode.l10n.t('Into {0}', modelFolder(directory)),
     vscode.l10n.t('Only the files of the model are asked for. Images and questions stay on this machine.'),
   ];
   const yes = vscode.l10n.t('Download');
@@ -61,6 +61,11 @@ async function agreed(
     yes,
   );
   return chosen === yes;
+}
+
+/** The folder of the model without that of the revision, which is a long number. */
+function modelFolder(directory: string): string {
+  return directory.replace(/[\\/]snapshots[\\/][^\\/]+$/, '');
 }
 
 function needs(entry: ModelCatalogueRequest.Entry): string {

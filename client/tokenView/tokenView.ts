@@ -162,6 +162,16 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     }
   }
 
+  /** Ends the question in progress, if there is one. */
+  cancel(): void {
+    this.run?.cancellation.cancel();
+  }
+
+  /** Puts all answers to the last question side by side. */
+  showComparison(): void {
+    this.post({ type: 'compared' });
+  }
+
   private begin({ images, question, reduction, fit }: Question): Run {
     // What the user wants to know now does not wait for what was wanted before.
     this.attention.cancel();

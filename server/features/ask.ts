@@ -34,6 +34,8 @@ export interface AskingDependencies {
 
 export interface AskOptions {
   priority: Priority;
+  /** The images, where the caller has read them already. */
+  loaded?: readonly LoadedImage[];
   listener?: Listener;
   signal?: AbortSignal;
 }
@@ -41,7 +43,7 @@ export interface AskOptions {
 interface Prepared {
   key: AnswerKey;
   task: Task;
-  images: LoadedImage[];
+  images: readonly LoadedImage[];
 }
 
 /** Questions about images: from the cache where the answer is known, otherwise through the inference process. */
@@ -55,10 +57,10 @@ export class Asking {
   /** @throws InputError (images among them), ModelError, DeviceError, CancelledError */
   async ask(
     params: AskRequest.Params,
-    { priority, listener, signal }: AskOptions,
+    { priority, loaded, listener, signal }: AskOptions,
   ): Promise<AskRequest.Result> {
     const { cache, supervisor } = this.#dependencies;
-    const { key, task, images } = await this.#prepare(params);
+    const { key, task, images } = await this.#prepare(params, loaded);
     const facts = images.map((image) => image.facts);
     const known = params.fresh ? undefined : await cache.get(key);
     if (known) {
@@ -77,9 +79,12 @@ export class Asking {
     return { result, cached: false, images: facts };
   }
 
-  /** The answer that {@link ask} would give without the model. */
-  async cached(params: AskRequest.Params): Promise<AnswerResult | undefined> {
-    const { key } = await this.#prepare(params);
+  /** The answer that {@link ask} would give without the model. @param loaded the images, where the caller has read them already */
+  async cached(
+    params: AskRequest.Params,
+    loaded?: readonly LoadedImage[],
+  ): Promise<AnswerResult | undefined> {
+    const { key } = await this.#prepare(params, loaded);
     return this.#dependencies.cache.get(key);
   }
 
@@ -111,14 +116,14 @@ export class Asking {
     });
   }
 
-  async #prepare(params: AskRequest.Params): Promise<Prepared> {
+  async #prepare(params: AskRequest.Params, loaded?: readonly LoadedImage[]): Promise<Prepared> {
     checkParams(params);
     const { loadImage, models, engineCacheDirectory } = this.#dependencies;
     const settings = await this.#dependencies.settings(params.images[0]);
     const reduction = formatReduction(parseReduction(params.reduction ?? settings.reduction));
     const directory = models.directory(settings.model);
     const [images, summary] = await Promise.all([
-      Promise.all(params.images.map((source) => loadImage(source, settings))),
+      loaded ?? Promise.all(params.images.map((source) => loadImage(source, settings))),
       models.summary(directory),
     ]);
     const { question = EXPLAIN_QUESTION, system, rawPrompt } = params;

@@ -102,7 +102,7 @@ export class HoverFeature {
     // A long data: URI would not fit into a link.
     const mention = { mention: { textDocument: { uri: document.uri }, position: reference.range.start } };
     const argument: HoverCommandArgument = { image: target.kind === 'data' ? mention : source };
-    const { explanation, warning, error } = await this.#explain(source, settings, signal);
+    const { explanation, warning, error } = await this.#explain(source, image, settings, signal);
     const stopped = this.#dependencies.stopped();
     if (explanation !== undefined) {
       text.explanation = explanation;
@@ -130,19 +130,21 @@ export class HoverFeature {
   /** The known explanation, or with the setting `onHover` a new one. */
   async #explain(
     source: ImageSource,
+    image: LoadedImage,
     settings: Settings,
     signal: AbortSignal,
   ): Promise<{ explanation?: string; warning?: AnswerWarning; error?: ErrorData }> {
     const { asking, isTrusted, stopped } = this.#dependencies;
     const params = { images: [source], question: EXPLAIN_QUESTION };
+    const loaded = [image];
     try {
-      const known: AnswerResult | undefined = await asking.cached(params);
+      const known: AnswerResult | undefined = await asking.cached(params, loaded);
       if (known) return { explanation: known.answer, warning: known.warning };
       if (settings.hover.explain !== 'onHover' || !isTrusted() || stopped()) return {};
       const controller = new AbortController();
       const leave = (): void => controller.abort(signal.reason);
       signal.addEventListener('abort', leave, { once: true });
-      const asked = asking.ask(params, { priority: 'hover', signal: controller.signal });
+      const asked = asking.ask(params, { priority: 'hover', loaded, signal: controller.signal });
       asked.catch(() => undefined); // when it fails after the wait, nobody looks any more
       let timer: NodeJS.Timeout | undefined;
       const waited = new Promise<undefined>((resolve) => {

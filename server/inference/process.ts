@@ -1,3 +1,4 @@
+import os from 'node:os';
 import path from 'node:path';
 import type { Engine } from './engine';
 import { serveEngine } from './serve';
@@ -10,6 +11,20 @@ import { watchParent } from './watchdog';
 
 /** Longer side of a picture for the editor, in pixels: more than any view shows at once. */
 const MAX_PICTURE_SIDE = 2048;
+
+/**
+ * How far this process steps back behind the editor and its servers: its threads take every core, and whoever wants to know
+ * what is under the mouse shall not wait for them. Windows knows classes only; 10 is its "below normal".
+ */
+const STEP_BACK = process.platform === 'win32' ? os.constants.priority.PRIORITY_BELOW_NORMAL : 5;
+
+function stepBack(): void {
+  try {
+    os.setPriority(Math.min(os.getPriority() + STEP_BACK, os.constants.priority.PRIORITY_LOW));
+  } catch {
+    // Some containers forbid it; then it is as important as everything else.
+  }
+}
 
 /** The engine is loaded with the first call that needs it: a failing native library is then an answer, not a riddle. */
 const engine: Engine = {
@@ -42,4 +57,7 @@ const engine: Engine = {
   },
 };
 
-if (watchParent(__filename)) serveEngine(engine);
+if (watchParent(__filename)) {
+  stepBack(); // before the engine makes its threads, which inherit it
+  serveEngine(engine);
+}

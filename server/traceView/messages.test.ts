@@ -29,6 +29,7 @@ const toView: ToTokenView[] = [
     cached: true,
   },
   { type: 'failed', run: 1, error, action: { title: 't', action: 'chooseModel' } },
+  { type: 'compared' },
 ];
 const fromView: FromTokenView[] = [
   { type: 'ready', runs: [] },

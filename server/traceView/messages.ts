@@ -299,6 +299,7 @@ const toTokenView: Readonly<Record<ToTokenView['type'], Check>> = {
   answerPart: shape({ run: count, text }),
   answered: shape({ run: count, result, warning, cached: optional(boolean) }),
   failed: shape({ run: count, error, action: optional(shape({ title: text, action })) }),
+  compared: shape({}),
   analyzing: shape({ run: count, message: text, fraction: optional(number) }),
   analyzed: shape({ run: count, analysis }),
   analysisFailed: shape({ run: count, error }),

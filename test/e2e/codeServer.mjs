@@ -22,6 +22,7 @@ const SUPERFLUOUS = ['node_modules/@github', 'node_modules/@microsoft/mxc-sdk', 
 
 const SETTINGS = {
   'workbench.startupEditor': 'none',
+  'workbench.editor.useModal': 'off',
   'workbench.secondarySideBar.defaultVisibility': 'hidden',
   'workbench.colorTheme': 'Default Light Modern',
   'editor.hover.delay': 100,
@@ -71,16 +72,25 @@ export async function installCodeServer() {
 
 /**
  * Starts a server of its own: own home, settings and extensions, reachable from this machine only.
- * @param {{ root: string, vsix?: string, settings?: Record<string, unknown> }} options `root` is an empty folder for all its files; `vsix` is an extension to install
+ * @param {{ root: string, vsix?: string, settings?: Record<string, unknown>, environment?: Record<string, string>, trust?: boolean, driver?: boolean }} options
+ *   `root` is a folder for all its files; `vsix` is an extension to install; with `trust` it asks whether a workspace is trusted;
+ *   with `driver` it runs test suites in the extension host, and shows no notifications
  */
-export async function startCodeServer({ root, vsix, settings = {} }) {
+export async function startCodeServer({
+  root,
+  vsix,
+  settings = {},
+  environment: own = {},
+  trust = false,
+  driver = false,
+}) {
   const { node, entry } = await installCodeServer();
   const user = join(root, 'user');
   const extensions = join(root, 'extensions');
   await mkdir(join(user, 'User'), { recursive: true });
   await writeFile(join(user, 'User', 'settings.json'), JSON.stringify({ ...SETTINGS, ...settings }, null, 2));
   const port = await freePort();
-  const environment = cleanEnvironment(root);
+  const environment = { ...cleanEnvironment(root), ...own };
   const folders = [
     '--user-data-dir',
     user,
@@ -91,6 +101,7 @@ export async function startCodeServer({ root, vsix, settings = {} }) {
   ];
   if (vsix) await run(node, [entry, ...folders, '--install-extension', vsix], { env: environment });
   else await mkdir(extensions, { recursive: true });
+  const installed = (await readdir(extensions)).find((name) => name.startsWith('fovea.fovea-'));
 
   const log = await open(join(root, 'server.log'), 'w');
   const flags = [
@@ -102,13 +113,13 @@ export async function startCodeServer({ root, vsix, settings = {} }) {
     '--disable-update-check',
   ];
   const calm = [
-    '--disable-workspace-trust',
+    ...(trust ? [] : ['--disable-workspace-trust']),
     '--disable-getting-started-override',
     '--reconnection-grace-time',
     '5',
   ];
-  const driver = ['--vscode-option', 'enable-smoke-test-driver'];
-  const child = spawn(node, [entry, ...folders, ...flags, ...calm, ...driver], {
+  const testing = driver ? ['--vscode-option', 'enable-smoke-test-driver'] : [];
+  const child = spawn(node, [entry, ...folders, ...flags, ...calm, ...testing], {
     env: environment,
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
@@ -127,7 +138,6 @@ export async function startCodeServer({ root, vsix, settings = {} }) {
     await stop();
     throw error;
   }
-  const installed = (await readdir(extensions)).find((name) => name.startsWith('fovea.fovea-'));
   return { url, port, pid: child.pid, user, extension: installed && join(extensions, installed), stop };
 }
 
@@ -145,12 +155,15 @@ async function untilHealthy(url) {
 
 /** Nothing of an editor that this may itself run in, and a home folder of its own. */
 function cleanEnvironment(root) {
-  const entries = Object.entries(process.env).filter(([name]) => !/^(VSCODE_|ELECTRON_)/.test(name));
+  const entries = Object.entries(process.env).filter(
+    ([name]) => !/^(VSCODE_|ELECTRON_|HF_|NODE_)/.test(name),
+  );
   return {
     ...Object.fromEntries(entries),
     HOME: root,
     XDG_CONFIG_HOME: join(root, 'config'),
     XDG_DATA_HOME: join(root, 'data'),
+    XDG_CACHE_HOME: join(root, 'cache'),
   };
 }
 

@@ -2,34 +2,33 @@
 // What a person does in the workbench, as functions over a Playwright page. Names are the user interface's own.
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Milliseconds; the first start of a workbench on a busy machine is the slowest. */
-const PATIENCE = 60_000;
+/** Milliseconds until something counts as not coming at all, also on a machine with twenty other things to do. */
+export const PATIENCE = 120_000;
 
-/** Milliseconds for a first answer: loading the model included, on a busy machine. */
-export const ANSWER = 90_000;
+/** What "Explain Image" and hovers ask. */
+export const EXPLAIN = 'Explain this image in one or two sentences.';
 
 /** Opens the workspace and waits until the explorer shows it. */
 export async function openWorkbench(page, url, folder) {
   await page.goto(`${url}/?folder=${encodeURIComponent(folder)}`);
-  await page.locator('.monaco-workbench').waitFor({ timeout: PATIENCE });
-  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor({ timeout: PATIENCE });
+  await page.locator('.monaco-workbench').waitFor();
+  await page.locator('.explorer-folders-view .monaco-list-row').first().waitFor();
 }
 
-/** Runs a command by its title. The list is not refreshed when an extension registers late, so it is opened again. */
+/**
+ * Runs a command by its title. Tried again until it is there: a key is lost while an editor closes, the palette closes when the
+ * focus moves, and its list is not refreshed when an extension registers late.
+ */
 export async function runCommand(page, title) {
-  for (let attempt = 0; attempt < 10; attempt++) {
+  const row = quickRows(page)
+    .filter({ has: page.getByText(title, { exact: true }) })
+    .first();
+  for (const end = Date.now() + PATIENCE; Date.now() < end;) {
     await page.keyboard.press('Escape');
     await page.keyboard.press('F1');
-    const input = quickInput(page);
-    if (!(await appears(input, 3000))) continue; // a key is lost while an editor closes
-    await input.fill(`>${title}`);
-    const row = page.locator('.quick-input-list .monaco-list-row', { hasText: title }).first();
-    if (await appears(row, 2500)) {
-      await row.click();
-      return;
-    }
-    await page.keyboard.press('Escape');
-    await sleep(500);
+    if (!(await appears(quickInput(page), 3000))) continue;
+    const isOpen = await succeeds(quickInput(page).fill(`>${title}`, { timeout: 3000 }));
+    if (isOpen && (await appears(row, 5000)) && (await succeeds(row.click({ timeout: 3000 })))) return;
   }
   throw new Error(`The palette has no command "${title}".`);
 }
@@ -45,19 +44,30 @@ export function quickRows(page) {
 /** Chooses the row of the open quick pick that contains a text. */
 export async function pickRow(page, text) {
   const row = quickRows(page).filter({ hasText: text }).first();
-  await row.waitFor({ timeout: PATIENCE });
+  await row.waitFor();
   await row.click();
 }
 
 /** Opens a file by its name, through the quick open list. */
 export async function openFile(page, name) {
-  for (let attempt = 0; attempt < 5; attempt++) {
-    await page.keyboard.press('Control+p');
-    if (await appears(quickInput(page), 2000)) break; // a key is lost while an editor closes
-  }
-  await quickInput(page).fill(name);
-  await quickRows(page).filter({ hasText: name }).first().click();
-  await page.locator(`.tab.active[data-resource-name="${name}"]`).first().waitFor({ timeout: PATIENCE });
+  const row = quickRows(page)
+    .filter({ has: page.getByText(name, { exact: true }) })
+    .first();
+  await until(
+    async () => {
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('Control+p');
+      return (
+        (await appears(quickInput(page), 3000)) && // a key is lost while an editor closes
+        (await succeeds(quickInput(page).fill(name, { timeout: 3000 }))) &&
+        (await appears(row, 5000)) &&
+        succeeds(row.click({ timeout: 3000 }))
+      );
+    },
+    Boolean,
+    `the file ${name} in the list`,
+  );
+  await page.locator(`.tab.active[data-resource-name="${name}"]`).first().waitFor();
 }
 
 /**
@@ -70,7 +80,7 @@ export async function hoverText(page, text, expected) {
     .locator('.monaco-hover:not(.hidden) .hover-contents')
     .filter({ hasText: expected })
     .last();
-  for (let attempt = 0; attempt < 20; attempt++) {
+  for (const end = Date.now() + PATIENCE; Date.now() < end;) {
     const box = await page.evaluate(findText, text);
     if (!box) {
       await sleep(500); // the editor has not drawn its lines yet
@@ -80,7 +90,7 @@ export async function hoverText(page, text, expected) {
     await sleep(150);
     await page.mouse.move(box.x + box.width / 2 - 3, box.y + box.height / 2);
     await page.mouse.move(box.x + box.width / 2, box.y + box.height / 2, { steps: 2 });
-    if (await appears(hover, 2500))
+    if (await appears(hover, 8000))
       return page.locator('.monaco-hover:not(.hidden)').filter({ hasText: expected }).last();
   }
   throw new Error(`No hover over "${text}" said ${expected}.`);
@@ -116,28 +126,64 @@ export function tokenView(page) {
     .frameLocator('iframe#active-frame');
 }
 
+/** Types a question into the input that opens for it, and sends it. */
 export async function askInInput(page, question, beforeTyping = async () => {}) {
   await until(
     () => quickInput(page).getAttribute('placeholder'),
     (text) => /question/.test(text ?? ''),
     'the question input',
   );
-  await page.waitForTimeout(300);
   await beforeTyping();
-  await quickInput(page).fill(question);
-  await quickRows(page).filter({ hasText: question }).first().waitFor();
+  // The input that closes gives its text up a moment after the new one has come.
+  const first = page.locator('.quick-input-list .monaco-list-row.focused', { hasText: question });
+  await until(
+    async () => {
+      await quickInput(page).fill(question);
+      return appears(first, 5000);
+    },
+    Boolean,
+    `the typed question "${question}"`,
+  );
   await page.keyboard.press('Enter');
 }
 
-/** Waits for a finished answer to a question in the token view, and returns it. */
-export async function answerTo(page, question) {
-  const answer = tokenView(page)
-    .getByRole('region', { name: 'Question and answer' })
-    .filter({ hasText: question })
-    .getByRole('listbox')
-    .first();
-  await answer.waitFor({ timeout: ANSWER });
-  return (await answer.innerText()).trim();
+/** The question and what became of it, in the token view. */
+export function talk(page) {
+  return tokenView(page).getByRole('region', { name: 'Question and answer' });
+}
+
+/** Number of the run that the token view shows; 0 where it shows none. */
+export async function shownRun(page) {
+  const region = talk(page);
+  return (await region.count()) > 0 ? Number(await region.getAttribute('data-run')) : 0;
+}
+
+/**
+ * Waits for a finished answer to a question in the token view, and returns it.
+ * @param {number} after a run that was there before: the answer is to be of a later one
+ */
+export async function answerTo(page, question, after = 0) {
+  const answered = talk(page)
+    .and(tokenView(page).locator('[data-status="done"]'))
+    .filter({ hasText: question });
+  await until(
+    async () => ((await answered.count()) > 0 ? Number(await answered.getAttribute('data-run')) : 0),
+    (run) => run > after,
+    `the answer to "${question}" after run ${after}`,
+    PATIENCE,
+  );
+  return (await answered.locator('.text').first().innerText()).trim();
+}
+
+/** Waits until the shown question is in a state: `waiting`, `answering`, `done`, `failed` or `cancelled`. */
+export async function runIs(page, status, after = 0) {
+  const found = talk(page).and(tokenView(page).locator(`[data-status="${status}"]`));
+  await until(
+    async () => ((await found.count()) > 0 ? Number(await found.getAttribute('data-run')) : 0),
+    (run) => run > after,
+    `a question that is ${status}`,
+    PATIENCE,
+  );
 }
 
 /** The form's method; the list opens below or above it. */
@@ -150,7 +196,7 @@ export async function chooseMethod(view, name) {
 export async function contextMenu(page, target) {
   await target.click({ button: 'right' });
   const menu = page.locator('.monaco-menu');
-  await menu.locator('.action-label').first().waitFor({ timeout: PATIENCE });
+  await menu.locator('.action-label').first().waitFor();
   return menu;
 }
 
@@ -158,16 +204,33 @@ export async function contextMenu(page, target) {
 export async function explorerRow(page, ...path) {
   for (const [index, name] of path.entries()) {
     const row = page.locator(`.explorer-folders-view .monaco-list-row[aria-label^="${name}"]`).first();
-    await row.waitFor({ timeout: PATIENCE });
+    await row.waitFor();
     if (index === path.length - 1) return row;
     if ((await row.getAttribute('aria-expanded')) !== 'true') await row.click();
   }
   throw new Error('No path was given.');
 }
 
+/** Explains an image of the workspace through its menu in the explorer, and returns the answer. */
+export async function explain(page, ...path) {
+  const before = await shownRun(page);
+  await startExplaining(page, ...path);
+  return answerTo(page, EXPLAIN, before);
+}
+
+/** Asks for an explanation through the explorer, and does not wait for it. */
+export async function startExplaining(page, ...path) {
+  const menu = await contextMenu(page, await explorerRow(page, ...path));
+  await menu.getByText('Explain Image').click();
+}
+
 /** @returns {Promise<boolean>} whether it became visible in time */
-export async function appears(locator, timeout) {
-  return locator.waitFor({ state: 'visible', timeout }).then(
+export function appears(locator, timeout) {
+  return succeeds(locator.waitFor({ state: 'visible', timeout }));
+}
+
+function succeeds(work) {
+  return work.then(
     () => true,
     () => false,
   );
@@ -177,8 +240,18 @@ export async function appears(locator, timeout) {
 export async function chooseTheme(page, name) {
   await runCommand(page, 'Preferences: Color Theme');
   await quickInput(page).fill(name);
-  await quickRows(page).filter({ hasText: name }).first().waitFor({ timeout: PATIENCE });
+  await quickRows(page).filter({ hasText: name }).first().waitFor();
   await page.keyboard.press('Enter');
+}
+
+/** A modal dialog of the editor. */
+export function dialog(page) {
+  return page.locator('.monaco-dialog-box');
+}
+
+/** The toast whose text matches. */
+export function notification(page, text) {
+  return page.locator('.notifications-toasts .notification-list-item').filter({ hasText: text }).last();
 }
 
 /** Polls until a value satisfies a condition. */

@@ -1,14 +1,21 @@
 // `npm run test:e2e`: packages the extension, installs it into a real VS Code, and uses it as a person does.
 // Options: --vsix FILE (do not package), --only PATTERN (scenarios whose name matches), --no-api, --keep (leave the temporary folder)
-import { cp, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import assert from 'node:assert/strict';
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { runApiSuite } from './apiSuite.mjs';
 import { startCodeServer } from './codeServer.mjs';
+import { PATIENCE, until } from './editor.mjs';
+import { failures } from './failures.mjs';
+import { startFakeHub } from './fakeHub.mjs';
+import { models } from './models.mjs';
+import { processesOf } from './processes.mjs';
 import { scenarios } from './scenarios.mjs';
-import { launchBrowser, packageExtension } from './session.mjs';
+import { launchBrowser, packageExtension, project } from './session.mjs';
+import { prepareUntrusted, untrusted } from './untrusted.mjs';
 import { makeWorkspace } from './workspace.mjs';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -24,52 +31,55 @@ const { values: options } = parseArgs({
 });
 
 const root = await mkdtemp(join(tmpdir(), 'fovea-e2e-'));
-const workspace = join(root, 'workspace');
+const network = join(root, 'network.log');
 const results = [];
-let server;
+const servers = [];
+let hub;
 let browser;
-// Whoever stops this run stops its server too: it is a process group of its own.
+// Whoever stops this run stops its servers too: they are process groups of their own.
 for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(signal, () => void server?.stop().finally(() => process.exit(130)));
+  process.once(
+    signal,
+    () => void Promise.all(servers.map(({ stop }) => stop())).finally(() => process.exit(130)),
+  );
 }
 try {
   await rm(output, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
-  await mkdir(workspace);
-  await makeWorkspace(workspace);
+  await writeFile(network, '');
   const vsix = options.vsix ?? packageExtension(root);
-  server = await startCodeServer({ root, vsix });
+  hub = await startFakeHub(root);
   browser = await launchBrowser();
 
-  if (!options['no-api'])
+  if (!options['no-api']) {
+    const workspace = await newWorkspace('api-workspace');
+    const server = await newServer('api', vsix, { driver: true });
     results.push(
       await step('the API suite in the extension host', () => runApiSuite(browser, server, workspace)),
     );
-
-  const context = await browser.newContext({
-    viewport: { width: 1400, height: 900 },
-    permissions: ['clipboard-read', 'clipboard-write'],
-  });
-  const page = await context.newPage();
-  const tools = {
-    page,
-    url: server.url,
-    workspace,
-    settingsFile: join(server.user, 'User', 'settings.json'),
-    screenshot,
-  };
-  for (const [name, scenario] of Object.entries(scenarios)) {
-    if (new RegExp(options.only).test(name)) results.push(await step(name, () => scenario(tools), page));
+    await server.stop();
   }
+  const workspace = await newWorkspace('workspace');
+  await session(await newServer('trusting', vsix), workspace, { ...scenarios, ...models, ...failures });
 
-  async function screenshot(name) {
-    await page.screenshot({ path: join(output, `${name}.png`) });
-  }
+  const restricted = await newWorkspace('restricted');
+  await prepareUntrusted(restricted);
+  await session(
+    await newServer('careful', vsix, {
+      trust: true,
+      settings: { 'security.workspace.trust.startupPrompt': 'never' },
+    }),
+    restricted,
+    untrusted,
+  );
+
+  if (options.only === '')
+    results.push(await step('network: not one connection but to the hub that was asked for', checkNetwork));
 } finally {
   await browser?.close();
-  await server?.stop();
-  await cp(join(root, 'server.log'), join(output, 'server.log')).catch(() => undefined);
-  await copyLogs();
+  for (const server of servers) await server.stop();
+  await hub?.close();
+  await keepLogs();
   if (options.keep) console.log(`Left for inspection: ${root}`);
   else await rm(root, { recursive: true, force: true });
 }
@@ -77,6 +87,75 @@ try {
 const failed = results.filter((passed) => !passed).length;
 console.log(`\n${results.length - failed} of ${results.length} passed. Screenshots: test/e2e/output/`);
 process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
+
+/** Scenarios in one window, and then its end: nothing of ours may outlive it. */
+async function session(server, workspace, all) {
+  const chosen = Object.entries(all).filter(([name]) => new RegExp(options.only).test(name));
+  if (chosen.length === 0) return;
+  const context = await browser.newContext({
+    viewport: { width: 1400, height: 900 },
+    permissions: ['clipboard-read', 'clipboard-write'],
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(PATIENCE);
+  const tools = {
+    page,
+    workspace,
+    hub,
+    url: server.url,
+    extension: server.extension,
+    settingsFile: join(server.user, 'User', 'settings.json'),
+    settingsFiles: ['User', 'Machine'].map((scope) => join(server.user, scope, 'settings.json')),
+    screenshot: (name) => page.screenshot({ path: join(output, `${name}.png`) }),
+  };
+  for (const [name, scenario] of chosen) results.push(await step(name, () => scenario(tools), page));
+  await context.close();
+  results.push(
+    await step('the window is closed: no process of ours is left', async () => {
+      for (const program of ['server.js', 'inference.js'])
+        await until(
+          () => processesOf(server.extension, program),
+          ({ length }) => length === 0,
+          program,
+        );
+    }),
+  );
+}
+
+async function newWorkspace(name) {
+  const folder = join(root, name);
+  await mkdir(folder);
+  await makeWorkspace(folder);
+  return folder;
+}
+
+async function newServer(name, vsix, more = {}) {
+  const folder = join(root, name);
+  await mkdir(folder);
+  const environment = { HF_ENDPOINT: hub.origin, NETWORK_LOG: network };
+  const server = await startCodeServer({ root: folder, vsix, environment, ...more });
+  servers.push({ ...server, root: folder });
+  // VS Code takes NODE_OPTIONS from its extension hosts, so the programs load the spy themselves.
+  const spy = join(project, 'test', 'server', 'networkSpy.mjs');
+  for (const program of ['server.js', 'inference.js']) {
+    const file = join(server.extension, 'dist', program);
+    await writeFile(file, `require(${JSON.stringify(spy)});\n${await readFile(file, 'utf8')}`);
+  }
+  return server;
+}
+
+/** What the spy noted: no process reached for a network, but the server for the hub when it was told to. */
+async function checkNetwork() {
+  const lines = (await readFile(network, 'utf8')).trim().split('\n');
+  const ours = lines.filter((line) => / (?:server|inference)\.js /.test(line));
+  const watched = new Set(
+    ours.filter((line) => line.endsWith('spy ready')).map((line) => line.split(' ')[1]),
+  );
+  assert.deepEqual([...watched].sort(), ['inference.js', 'server.js'], 'both programs were watched');
+  const attempts = ours.filter((line) => !line.endsWith('spy ready'));
+  const foreign = attempts.filter((line) => line.includes(' inference.js ') || !line.includes(hub.host));
+  assert.deepEqual(foreign, []);
+}
 
 /** Runs one part, says how it went, and leaves a picture of a failure. */
 async function step(name, work, page) {
@@ -100,8 +179,12 @@ function indent(text) {
   return text.replace(/^/gm, '        ');
 }
 
-/** The extension's own log, to look into a failure. */
-async function copyLogs() {
-  const logs = join(root, 'user', 'logs');
-  await cp(logs, join(output, 'logs'), { recursive: true }).catch(() => undefined);
+/** The logs of the editor and of the extension, to look into a failure. */
+async function keepLogs() {
+  for (const { root: folder, user } of servers) {
+    const name = basename(folder);
+    await cp(join(folder, 'server.log'), join(output, `${name}.log`)).catch(() => undefined);
+    await cp(join(user, 'logs'), join(output, 'logs', name), { recursive: true }).catch(() => undefined);
+  }
+  await cp(network, join(output, 'network.log')).catch(() => undefined);
 }

@@ -1,16 +1,17 @@
-/* global atob, navigator, Blob, ClipboardItem */
+/* global atob, navigator, Blob, ClipboardItem, DataTransfer, DragEvent, File */
 // What a user does, through the user interface only. Scenarios run in this order in one window, as a session would.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
-  ANSWER,
+  EXPLAIN,
   answerTo,
   appears,
   askInInput,
   chooseMethod,
   chooseTheme,
   contextMenu,
+  explain,
   explorerRow,
   hoverText,
   openFile,
@@ -18,13 +19,14 @@ import {
   pickRow,
   quickInput,
   quickRows,
+  notification,
   runCommand,
+  shownRun,
+  startExplaining,
+  talk,
   tokenView,
   until,
 } from './editor.mjs';
-
-/** What "Explain Image" and hovers ask. */
-const EXPLAIN = 'Explain this image in one or two sentences.';
 
 /** What the walkthrough's sample is asked. */
 const SAMPLE = join(import.meta.dirname, '..', '..', 'media', 'samples', 'demo.json');
@@ -40,7 +42,7 @@ export const scenarios = {
     await runCommand(page, 'Fovea: Ask About Image...');
     await quickRows(page).filter({ hasText: 'login.png' }).first().waitFor();
     await page.mouse.move(700, 600);
-    await page.waitForTimeout(700); // thumbnails
+    await page.waitForTimeout(700); // thumbnails, for the picture only
     await screenshot('01 image picker');
     await pickRow(page, 'login.png');
     await askInInput(page, 'Is this a light or a dark theme?', () => screenshot('02 question'));
@@ -60,9 +62,8 @@ export const scenarios = {
       (value) => value === 'true',
       'the selected word',
     );
-    await page.waitForTimeout(300);
+    await until(async () => !before.equals(await map.screenshot()), Boolean, 'patches in other colours');
     await screenshot('04 word selected');
-    assert.notDeepEqual(await map.screenshot(), before);
   },
 
   async 'token view: the keyboard walks over the patches, and each is explained'({ page, screenshot }) {
@@ -86,11 +87,12 @@ export const scenarios = {
     screenshot,
   }) {
     const view = tokenView(page);
+    const before = await shownRun(page);
     await chooseMethod(view, 'FastV');
     await screenshot('06 method chosen');
     await view.getByRole('button', { name: 'Ask', exact: true }).click();
-    await view.getByRole('table').getByText(/fastv/).first().waitFor({ timeout: ANSWER });
-    await view.getByRole('listbox').first().waitFor({ timeout: ANSWER });
+    await answerTo(page, 'Is this a light or a dark theme?', before);
+    await view.getByRole('table').getByText(/fastv/).first().waitFor();
     await screenshot('07 side by side');
   },
 
@@ -113,10 +115,11 @@ export const scenarios = {
       (count) => count > 0,
       'the picture in the hover',
     );
-    await page.waitForTimeout(500);
+    await page.waitForTimeout(500); // it fades in
     await screenshot('09 hover in TypeScript');
+    const before = await shownRun(page);
     await hover.getByText('Explain this image').click();
-    const explanation = await answerTo(page, EXPLAIN);
+    const explanation = await answerTo(page, EXPLAIN, before);
     await screenshot('10 explained from the hover');
     await page.mouse.move(20, 700);
     const again = await hoverText(
@@ -124,7 +127,8 @@ export const scenarios = {
       './images/settings-dark.png',
       new RegExp(escape(explanation.slice(0, 12)), 'u'),
     );
-    assert.ok(await appears(again, 1000));
+    assert.ok(await appears(again, 5000));
+    await page.waitForTimeout(500); // it fades in
     await screenshot('11 hover with the explanation');
   },
 
@@ -143,9 +147,10 @@ export const scenarios = {
     const row = await explorerRow(page, 'images', 'photo.jpg');
     const menu = await contextMenu(page, row);
     await screenshot('13 explorer menu');
+    const before = await shownRun(page);
     await menu.getByText('Explain Image').click();
-    await tokenView(page).getByText('photo.jpg').first().waitFor({ timeout: ANSWER });
-    await answerTo(page, EXPLAIN);
+    await answerTo(page, EXPLAIN, before);
+    await tokenView(page).getByText('photo.jpg').first().waitFor();
     await screenshot('14 explained from the explorer');
   },
 
@@ -160,7 +165,7 @@ export const scenarios = {
     await page.locator('.tab.active[data-resource-name="photo.jpg"]').waitFor();
     const button = page.locator('.editor-actions .action-label[aria-label*="Ask About Image"]').first();
     await button.waitFor();
-    await page.waitForTimeout(500);
+    await page.waitForTimeout(500); // the image, for the picture only
     await screenshot('15 image tab');
     await button.click();
     await until(
@@ -179,23 +184,28 @@ export const scenarios = {
     await screenshot('17 editor menu');
     await page.keyboard.press('Escape');
     await openFile(page, 'plain.txt');
-    await page.waitForTimeout(500);
-    const plain = await contextMenu(page, page.locator('.editor-instance .view-line').first());
-    assert.equal(await plain.getByText('Explain Image').count(), 0);
-    await page.keyboard.press('Escape');
+    // The context key follows the editor a moment later.
+    await until(
+      async () => {
+        const plain = await contextMenu(page, page.locator('.editor-instance .view-line').first());
+        const entries = await plain.getByText('Explain Image').count();
+        await page.keyboard.press('Escape');
+        return entries;
+      },
+      (entries) => entries === 0,
+      'a menu without entries of ours',
+    );
   },
 
   async 'settings: a change applies without a reload'(tools) {
     const { page, screenshot } = tools;
     await setSetting(tools, 'fovea.reduction', 'visionzip:dominant=54,contextual=10', screenshot);
-    await runCommand(page, 'Fovea: Explain Image');
-    await pickRow(page, 'login.png');
+    await explain(page, 'images', 'login.png');
     await tokenView(page)
       .getByRole('table')
       .getByText(/visionzip/)
       .first()
-      .waitFor({ timeout: ANSWER });
-    await answerTo(page, EXPLAIN);
+      .waitFor();
     await screenshot('19 setting changed');
     await setSetting(tools, 'fovea.reduction', 'none');
   },
@@ -212,41 +222,34 @@ export const scenarios = {
   },
 
   async 'errors: a file that is no image says what happened and what to do'({ page, screenshot }) {
-    await runCommand(page, 'Fovea: Explain Image');
-    await pickRow(page, 'broken.png');
+    await startExplaining(page, 'images', 'broken.png');
     const alert = tokenView(page).getByRole('alert').filter({ hasText: /\S/ }).first();
-    await alert.waitFor({ timeout: ANSWER });
+    await alert.waitFor();
     await screenshot('22 not an image');
     assert.doesNotMatch(await alert.innerText(), /defect/);
   },
 
   async 'SVG and other formats are shown too'({ page, screenshot }) {
-    await runCommand(page, 'Fovea: Explain Image');
-    await pickRow(page, 'vector.svg');
-    await answerTo(page, EXPLAIN);
+    await explain(page, 'images', 'vector.svg');
     await screenshot('23 vector image');
   },
 
-  async 'models: the chooser lists the embedded one'({ page, screenshot }) {
-    await runCommand(page, 'Fovea: Choose Model...');
-    await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
-    await screenshot('24 choose model');
-    await page.keyboard.press('Escape');
-  },
-
   async 'compare: several reductions in one table'({ page, screenshot }) {
-    await runCommand(page, 'Fovea: Compare Reductions...');
-    await pickRow(page, 'login.png');
+    const menu = await contextMenu(page, await explorerRow(page, 'images', 'login.png'));
+    await menu.getByText('Compare Reductions...').click();
     await askInInput(page, 'Is this a light or a dark theme?');
     await quickRows(page).filter({ hasText: 'FastV' }).first().waitFor();
-    await page.waitForTimeout(500);
+    await page.locator('.quick-input-widget').getByText('3 Selected').waitFor();
     await screenshot('25 choose reductions');
     await page.keyboard.press('Enter');
-    await page.locator('.tab.active', { hasText: 'Reductions on login.png' }).waitFor({ timeout: ANSWER });
-    const table = await webviewWith(page, 'table tbody tr');
+    const rows = tokenView(page).getByRole('tabpanel', { name: 'Compare' }).locator('tbody tr');
+    await until(
+      () => rows.count(),
+      (count) => count === 3,
+      'three compared answers',
+    );
     await screenshot('26 comparison');
-    assert.equal(await table.count(), 3);
-    await runCommand(page, 'View: Close Editor');
+    await tokenView(page).getByRole('tab', { name: 'Tokens' }).click();
   },
 
   async 'export: the answer with its tokens becomes a file'({ page, workspace, screenshot }) {
@@ -274,43 +277,130 @@ export const scenarios = {
     }
   },
 
-  async 'reload: the token view comes back with its answer, and can be asked again'({ page, screenshot }) {
+  async 'hidden: the token view comes back as it was left'({ page, screenshot }) {
+    const view = tokenView(page);
+    const word = view.getByRole('listbox').getByRole('option').first();
+    await word.click();
+    await until(
+      () => word.getAttribute('aria-selected'),
+      (value) => value === 'true',
+      'the selected word',
+    );
+    const before = await shownRun(page);
+    await page.locator('.tab[aria-label^="Tokens:"]').click();
+    await openFile(page, 'data.yaml'); // opens over it, in the same group
+    await until(
+      () => page.locator('iframe.webview.ready[src*="extensionId=fovea.fovea"]').isVisible(),
+      (seen) => !seen,
+      'a hidden token view',
+    );
+    await runCommand(page, 'Fovea: Show Token View');
+    await until(
+      () => shownRun(page),
+      (run) => run === before,
+      'the same answer',
+    );
+    await until(
+      () => word.getAttribute('aria-selected'),
+      (value) => value === 'true',
+      'the selected word',
+    );
+    await screenshot('27 shown again');
+  },
+
+  async 'reload: the token view comes back with an answer of a moment ago, and can be asked again'({
+    page,
+    screenshot,
+  }) {
     const question = 'Is there a button?';
-    await runCommand(page, 'Fovea: Ask About Image...');
-    await pickRow(page, 'login.png');
+    const before = await shownRun(page);
+    const menu = await contextMenu(page, await explorerRow(page, 'images', 'login.png'));
+    await menu.getByText('Ask About Image...').click();
     await askInInput(page, question);
-    const answer = await answerTo(page, question);
-    await page.waitForTimeout(8000); // a window in the browser saves its state every five seconds
+    const answer = await answerTo(page, question, before);
+    const run = await shownRun(page);
     await page.reload();
     await page.locator('.monaco-workbench').waitFor();
-    await page.locator('iframe.webview.ready').last().waitFor({ timeout: ANSWER });
-    assert.equal(await answerTo(page, question), answer);
+    assert.equal(await answerTo(page, question, run - 1), answer);
+    assert.equal(await shownRun(page), run);
     await screenshot('28 after a reload');
     await tokenView(page).getByRole('button', { name: 'Ask', exact: true }).click();
-    await answerTo(page, question);
+    await answerTo(page, question, run);
     await screenshot('29 asked again after the reload');
   },
 
-  async 'pasted image: a picture from the clipboard can be asked about'({ page, workspace, screenshot }) {
-    await runCommand(page, 'Fovea: Ask About Image in Clipboard');
+  async 'pasted image: a picture from the clipboard can be asked about, also while a question runs'({
+    page,
+    workspace,
+    screenshot,
+  }) {
+    const question = 'Is this a light or a dark theme?';
     const view = tokenView(page);
+    await view.getByRole('button', { name: 'Ask', exact: true }).click(); // in progress when the new picture comes
+    await runCommand(page, 'Fovea: Ask About Image in Clipboard');
     await view.getByText(/paste a screenshot/i).waitFor();
     await screenshot('30 paste prompt');
     const picture = (await readFile(join(workspace, 'images', 'login.png'))).toString('base64');
     await page.evaluate(copyPicture, picture);
     await view.getByRole('heading', { name: 'Ask about an image' }).click();
     await page.keyboard.press('Control+v');
-    await view.getByRole('textbox').first().fill('Is this a light or a dark theme?');
+    await view.getByRole('textbox').first().fill(question);
     await screenshot('31 pasted');
     await view.getByRole('button', { name: 'Ask', exact: true }).click();
-    await answerTo(page, 'Is this a light or a dark theme?');
+    await answerTo(page, question);
     await screenshot('32 answered about the pasted image');
+  },
+
+  async 'dropped image: a file dragged from the explorer with Shift held, and one from outside'({
+    page,
+    workspace,
+    screenshot,
+  }) {
+    const view = tokenView(page);
+    const row = await explorerRow(page, 'images', 'settings-dark.png');
+    const from = await row.boundingBox();
+    const to = await page.locator('iframe.webview.ready[src*="extensionId=fovea.fovea"]').boundingBox();
+    await page.mouse.move(from.x + 40, from.y + from.height / 2);
+    await page.mouse.down();
+    await page.mouse.move(from.x + 60, from.y + from.height / 2 + 8, { steps: 4 });
+    await page.keyboard.down('Shift');
+    await page.mouse.move(to.x + to.width / 2, to.y + to.height / 2, { steps: 12 });
+    await page.mouse.move(to.x + to.width / 2 + 6, to.y + to.height / 2 + 6, { steps: 6 });
+    await screenshot('36 dragging');
+    await page.mouse.up();
+    await page.keyboard.up('Shift');
+    // The editor keeps the mouse from its webviews until it sees it move without a button.
+    await page.mouse.move(from.x + 60, from.y + 300, { steps: 3 });
+    await view.getByRole('heading', { name: 'settings-dark.png' }).waitFor();
+    await screenshot('37 dropped from the explorer');
+
+    const bytes = (await readFile(join(workspace, 'images', 'photo.jpg'))).toString('base64');
+    await view.locator('body').evaluate(dropFile, { bytes, name: 'from outside.jpg', type: 'image/jpeg' });
+    await view.getByRole('heading', { name: 'from outside.jpg' }).waitFor();
+    await page.mouse.move(from.x + 80, from.y + 320, { steps: 3 });
+    await view.getByRole('textbox').first().fill('Which buttons are there?');
+    await view.getByRole('button', { name: 'Ask', exact: true }).click();
+    await answerTo(page, 'Which buttons are there?');
+    await screenshot('38 answered about the dropped image');
+  },
+
+  async 'cache: an answer is there at once, until the cache is cleared'({ page, screenshot }) {
+    const cached = async () => {
+      await explain(page, 'images', 'photo.jpg');
+      return talk(page).getByText('From the answer cache').count();
+    };
+    await cached();
+    assert.equal(await cached(), 1, 'the second time it comes from the cache');
+    await runCommand(page, 'Fovea: Clear Answer Cache');
+    await notification(page, /cleared: [1-9]\d* answers?/).waitFor();
+    await screenshot('39 cache cleared');
+    assert.equal(await cached(), 0, 'after clearing it is made again');
   },
 
   async 'themes: dark and high contrast'({ page, screenshot }) {
     for (const theme of ['Dark Modern', 'Dark High Contrast', 'Light High Contrast', 'Light Modern']) {
       await chooseTheme(page, theme);
-      await page.waitForTimeout(1500);
+      await page.waitForTimeout(1000); // colours fade; for the picture only
       await screenshot(`33 ${theme}`);
     }
   },
@@ -319,12 +409,15 @@ export const scenarios = {
     await runCommand(page, 'Welcome: Open Walkthrough...');
     await pickRow(page, 'Get started with Fovea');
     await page.locator('.gettingStarted').getByText('Ask about a screenshot').first().waitFor();
-    await page.waitForTimeout(1500);
+    const start = page.locator('.gettingStarted').getByText('Try the sample screenshot');
+    await start.waitFor();
+    await page.waitForTimeout(1000); // it slides in
     await screenshot('34 walkthrough');
-    await page.locator('.gettingStarted').getByText('Try the sample screenshot').click();
-    await tokenView(page).getByText('Sample screenshot').first().waitFor({ timeout: ANSWER });
+    const before = await shownRun(page);
     const demonstration = JSON.parse(await readFile(SAMPLE, 'utf8'));
-    await answerTo(page, demonstration.questions[0]);
+    await start.click();
+    await answerTo(page, demonstration.questions[0], before);
+    await tokenView(page).getByText('Sample screenshot').first().waitFor();
     await screenshot('35 sample');
   },
 };
@@ -350,32 +443,21 @@ async function setSetting({ page, settingsFile }, id, value, screenshot) {
   await runCommand(page, 'View: Close Editor');
 }
 
-/** Elements of whichever webview shows them. */
-async function webviewWith(page, selector) {
-  const views = page.locator('iframe.webview.ready');
-  return until(
-    async () => {
-      for (let index = 0; index < (await views.count()); index++) {
-        const found = views
-          .nth(index)
-          .contentFrame()
-          .frameLocator('iframe#active-frame')
-          .locator(`.vscode-body ${selector}, body.vscode-body ${selector}`);
-        if ((await found.count()) > 0 && (await found.first().isVisible())) return found;
-      }
-      return undefined;
-    },
-    Boolean,
-    `a webview with ${selector}`,
-  );
-}
-
 /** Runs in the page: what copying a picture in another program does. */
 async function copyPicture(base64) {
   const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   await navigator.clipboard.write([
     new ClipboardItem({ 'image/png': new Blob([bytes], { type: 'image/png' }) }),
   ]);
+}
+
+/** Runs in the view: what a drop of a file of another program is. */
+function dropFile(body, { bytes, name, type }) {
+  const content = Uint8Array.from(atob(bytes), (character) => character.charCodeAt(0));
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([content], name, { type }));
+  for (const kind of ['dragover', 'drop'])
+    body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
 }
 
 function title(page) {

@@ -6,14 +6,23 @@ import { appendFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import net from 'node:net';
+import path from 'node:path';
 
-const note = (what) => appendFileSync(process.env.NETWORK_LOG, `${process.pid} ${what}\n`);
+const program = path.basename(process.argv[1] ?? 'node');
+const note = (what) => appendFileSync(process.env.NETWORK_LOG, `${process.pid} ${program} ${what}\n`);
+
+/** Addresses come as texts, URLs, and options with a host and a port. */
+function described(target) {
+  if (typeof target !== 'object' || target === null || target instanceof URL) return String(target);
+  const { host, hostname, port, path: file } = Array.isArray(target) ? (target[0] ?? {}) : target;
+  return file !== undefined && port === undefined ? String(file) : `${hostname ?? host}:${port}`;
+}
 
 function watch(object, name, keys) {
   for (const key of keys) {
     const original = object[key];
     object[key] = function (...args) {
-      note(`${name}.${key} ${String(args[0])}`);
+      note(`${name}.${key} ${described(args[0])}`);
       return original.apply(this, args);
     };
   }

@@ -1,0 +1,132 @@
+// "Choose Model..." with a hub on this machine in place of the real one.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import {
+  dialog,
+  explain,
+  notification,
+  pickRow,
+  quickInput,
+  quickRows,
+  runCommand,
+  until,
+} from './editor.mjs';
+
+const MODEL = 'acme/tiny-llava';
+
+export const models = {
+  async 'models: what is here, the catalogue with sizes and licences, and any folder'({
+    page,
+    hub,
+    screenshot,
+  }) {
+    await runCommand(page, 'Fovea: Choose Model...');
+    await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
+    const offered = quickRows(page).filter({ hasText: 'llava-1.5-7b' });
+    await offered.first().waitFor();
+    const told = await offered.first().innerText();
+    for (const part of [/14\.1 GB/, /llama2/, /memory/]) assert.match(told, part);
+    await quickRows(page).filter({ hasText: 'Use a Folder' }).waitFor();
+    await screenshot('24 choose model');
+    await page.keyboard.press('Escape');
+    assert.deepEqual(hub.requests, [], 'nobody was asked');
+  },
+
+  async 'models: a hub id is looked up, and nothing is downloaded without consent'({
+    page,
+    hub,
+    screenshot,
+  }) {
+    await chooseTyped(page, screenshot);
+    const asked = dialog(page).filter({ hasText: hub.host });
+    await asked.waitFor();
+    for (const part of [/apache-2\.0/, /kB|MB/]) assert.match(await asked.innerText(), part);
+    await screenshot('45 consent');
+    await asked.getByRole('button', { name: 'Cancel' }).click();
+    await asked.waitFor({ state: 'hidden' });
+    // Its config tells whether the engine can run it at all.
+    const files = hub.downloads.filter(({ url }) => !url.endsWith('/config.json'));
+    assert.deepEqual(files, [], 'nothing else was asked for');
+  },
+
+  async 'models: a download shows how far it is, and can be stopped'({ page, hub, screenshot }) {
+    // The weights never end: what happens next does not depend on time.
+    const weights = hub.files.get('model.safetensors').content;
+    hub.misbehave = ({ url, response }) => {
+      if (!url.startsWith('/storage/')) return false;
+      response.writeHead(200, { 'content-length': weights.length });
+      response.write(weights.subarray(0, 30_000));
+      return true;
+    };
+    await chooseTyped(page);
+    await dialog(page).getByRole('button', { name: 'Download' }).click();
+    const progress = notification(page, /downloading acme\/tiny-llava.* of /s);
+    await progress.waitFor();
+    await screenshot('46 downloading');
+    await progress.getByRole('button', { name: 'Cancel' }).click();
+    await notification(page, /was stopped/).waitFor();
+    await screenshot('47 download stopped');
+    hub.misbehave = () => false;
+    await runCommand(page, 'Notifications: Clear All Notifications');
+  },
+
+  async 'models: what the hub refuses is told with the next step'({ page, hub, screenshot }) {
+    hub.misbehave = ({ response }) => {
+      response.writeHead(401).end();
+      return true;
+    };
+    await chooseTyped(page);
+    const toast = notification(page, /acme\/tiny-llava/);
+    await toast.waitFor();
+    await screenshot('48 refused');
+    assert.match(await toast.innerText(), /HF_TOKEN|licence|token|name/i);
+    hub.misbehave = () => false;
+    await runCommand(page, 'Notifications: Clear All Notifications');
+  },
+
+  async 'models: after the download it answers, and the small one can be chosen again'({
+    page,
+    hub,
+    settingsFiles,
+    screenshot,
+  }) {
+    await chooseTyped(page);
+    await dialog(page).getByRole('button', { name: 'Download' }).click();
+    await until(
+      () => setting(settingsFiles),
+      (value) => /tiny-llava/.test(value ?? ''),
+      'the setting of the model',
+    );
+    assert.ok(hub.downloads.length > 0);
+    await explain(page, 'images', 'login.png');
+    await screenshot('49 answered by the downloaded model');
+
+    await runCommand(page, 'Fovea: Choose Model...');
+    await quickRows(page).filter({ hasText: 'downloaded by Fovea' }).waitFor();
+    await screenshot('50 choose among two');
+    await pickRow(page, 'part of Fovea');
+    await until(
+      () => setting(settingsFiles),
+      (value) => !value,
+      'the setting of the embedded model',
+    );
+  },
+};
+
+async function chooseTyped(page, screenshot) {
+  await runCommand(page, 'Fovea: Choose Model...');
+  await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
+  await quickInput(page).fill(MODEL);
+  await page.locator('.quick-input-list .monaco-list-row.focused', { hasText: MODEL }).waitFor();
+  await screenshot?.('44 a hub id');
+  await page.keyboard.press('Enter');
+}
+
+/** Settings of the machine lie beside those of the user. */
+async function setting(files) {
+  for (const file of files) {
+    const found = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'))['fovea.model'];
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
