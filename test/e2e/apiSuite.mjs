@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 /** Milliseconds; half a minute where nothing else runs. */
-const LIMIT = 300_000;
+const LIMIT = 600_000;
 
 /**
  * @param {import('playwright-core').Browser} browser

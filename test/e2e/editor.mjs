@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Milliseconds until something counts as not coming at all, also on a machine with twenty other things to do. */
-export const PATIENCE = 120_000;
+export const PATIENCE = 300_000;
 
 /** What "Explain Image" and hovers ask. */
 export const EXPLAIN = 'Explain this image in one or two sentences.';
