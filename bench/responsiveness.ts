@@ -203,10 +203,11 @@ function render(rows: readonly Row[]): string {
       `| ${what} | ${times.length} | ${cell(times, 0.5)} | ${cell(times, 0.95)} | ${cell(times, 0.99)} | ${cell(times, 1)} |`,
   );
   const load = os.loadavg()[0].toFixed(1);
+  const priority = os.getPriority() === 0 ? '' : `, at nice ${os.getPriority()}`;
   return `# How soon the language server answers
 
 Made by \`npm run bench:responsiveness\` on ${os.cpus()[0].model.trim()}, ${os.cpus().length} cores, Node ${process.versions.node}; load average
-at the end: ${load}. Milliseconds at the client, over IPC, with the embedded model. Hovers are over image references in a Markdown page and a
+at the end: ${load}${priority}. With a load far above the number of cores the figures are those of the other programs. Milliseconds at the client, over IPC, with the embedded model. Hovers are over image references in a Markdown page and a
 TypeScript file of 600 lines each, one of six pictures with a stored explanation.
 
 | | times | median | p95 | p99 | longest |
