@@ -66,9 +66,10 @@ class Decoded:
     cache: list[LayerCache] = field(repr=False, default_factory=list)
 
 
-# Called before a layer at prefill with the attention of the layer before it [heads, queries, keys]; answers with the
-# rows to keep (ascending), or None for all of them.
-Drop = Callable[[Tensor], list[int] | None]
+# Called before a layer at prefill with the attention of the layer before it [heads, queries, keys] and with what its last
+# query's attention would be without the rotary embedding [heads, keys]; answers with the rows to keep (ascending), or None
+# for all of them.
+Drop = Callable[[Tensor, Tensor], list[int] | None]
 
 
 class Llava64:
@@ -174,14 +175,17 @@ class Llava64:
     def rms_norm(self, name: str, x: Tensor) -> Tensor:
         return x / torch.sqrt((x**2).mean(-1, keepdim=True) + self.text_config["rms_norm_eps"]) * self.weights[f"{name}.weight"]
 
-    def layer(self, index: int, x: Tensor, positions: list[int], cache: LayerCache | None) -> tuple[Tensor, Tensor, LayerCache]:
-        """New rows see everything cached and, among themselves, what is not later. Returns x, attention, cache."""
+    def layer(
+        self, index: int, x: Tensor, positions: list[int], cache: LayerCache | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], LayerCache]:
+        """New rows see everything cached and, among themselves, what is not later. Returns x, attention as `Drop` takes it, cache."""
         name, heads = f"text.layers.{index}", self.text_config["num_attention_heads"]
         normed = self.rms_norm(f"{name}.input_layernorm", x)
         q, k, v = (
             self.linear(f"{name}.self_attn.{part}_proj", normed).unflatten(-1, (-1, self.head_dim)).transpose(0, 1)
             for part in "qkv"
         )
+        plain = torch.softmax(q[:, -1:] @ k.repeat_interleave(heads // k.shape[0], dim=0).transpose(1, 2) / math.sqrt(self.head_dim), dim=-1)
         q, k = self.rotate(q, positions), self.rotate(k, positions)
         past = 0 if cache is None else cache.keys.shape[1]
         if cache is not None:
@@ -197,7 +201,7 @@ class Llava64:
         normed = self.rms_norm(f"{name}.post_attention_layernorm", x)
         gate = ACTIVATIONS[self.text_config["hidden_act"]](self.linear(f"{name}.mlp.gate_proj", normed))
         x = x + self.linear(f"{name}.mlp.down_proj", gate * self.linear(f"{name}.mlp.up_proj", normed))
-        return x, attention, LayerCache(k, v, positions)
+        return x, (attention, plain[:, 0]), LayerCache(k, v, positions)
 
     def logits(self, x: Tensor) -> Tensor:
         head = self.weights.get("lm_head.weight", self.weights["text.embed_tokens.weight"])
@@ -229,7 +233,7 @@ class Llava64:
         x, positions, attention = embeddings, list(range(len(embeddings))), None
         cache: list[LayerCache] = []
         for index in range(self.layers):
-            if drop_before and index in drop_before and (rows := drop_before[index](attention)) is not None:
+            if drop_before and index in drop_before and (rows := drop_before[index](*attention)) is not None:
                 x, positions = x[rows], [positions[row] for row in rows]
             x, attention, layer_cache = self.layer(index, x, positions, None)
             cache.append(layer_cache)

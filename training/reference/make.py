@@ -21,8 +21,15 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import torch  # noqa: E402
 
-from . import checkpoint_fixtures, files, pixel_fixtures, pure_fixtures, reduction_fixtures  # noqa: E402
+from . import checkpoint_fixtures, files, pixel_fixtures, pure_fixtures, raster_fixtures, reduction_fixtures  # noqa: E402
 from .configurations import CONFIGURATIONS  # noqa: E402
+
+
+
+def make_pure(root: Path) -> None:
+    pure_fixtures.make(root)
+    raster_fixtures.make(root)
+
 
 FIXTURES = Path(__file__).resolve().parents[2] / "test" / "fixtures"
 # In this order: the reductions run on the checkpoints.
@@ -30,7 +37,7 @@ PARTS = {
     "checkpoints": checkpoint_fixtures.make,
     "pixels": pixel_fixtures.make,
     "reductions": reduction_fixtures.make,
-    "pure": pure_fixtures.make,
+    "pure": make_pure,
 }
 FOLDERS = [checkpoint_fixtures.FOLDER, pixel_fixtures.FOLDER, reduction_fixtures.FOLDER]
 

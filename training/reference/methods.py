@@ -230,3 +230,68 @@ def pyramiddrop(stage_scores: list[Array], layers: int, ratio: float = 0.5) -> t
         alive = alive[kept]
         stages.append({"layer": layer, "kept": [int(index) for index in alive]})
     return stages, margin
+
+
+# --- Pixels: UI graph, predictive de-duplication, average pooling -----------------------------------------------------
+
+
+def difference(a: Array, b: Array) -> int:
+    """The largest difference of any channel of any pixel between two patches, 0 to 255."""
+    return int(np.abs(a.astype(np.int64) - b.astype(np.int64)).max())
+
+
+def ui_graph(pixels: Array, rows: int, columns: int, importance: Array, threshold: float, keep: float) -> tuple[list[int], float]:
+    """
+    `pixels`: [patches, size, size, 3]. Neighbours (left, right, above, below) that differ by less than `threshold` are
+    connected; of every connected part the `keep` most important patches stay (a fraction up to 1, a number above).
+    """
+    part = np.full(rows * columns, -1)
+    kept, margin = [], math.inf
+    for seed in range(rows * columns):
+        if part[seed] >= 0:
+            continue
+        part[seed] = seed
+        waiting, members = [seed], []
+        while waiting:
+            patch = waiting.pop()
+            members.append(patch)
+            row, column = divmod(patch, columns)
+            for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+                other = r * columns + c
+                if 0 <= r < rows and 0 <= c < columns and part[other] < 0 and difference(pixels[patch], pixels[other]) < threshold:
+                    part[other] = seed
+                    waiting.append(other)
+        members.sort()
+        chosen, lead = top(importance[members], count_to_keep(len(members), keep))
+        kept += [members[index] for index in chosen]
+        margin = min(margin, lead)
+    return sorted(kept), margin
+
+
+def pixel_prune(pixels: Array, rows: int, columns: int, threshold: float) -> list[int]:
+    """
+    In raster order a patch is dropped when what a receiver has on its left, or else above it, differs by no more than
+    `threshold`; the receiver then has that in its place.
+    """
+    received: dict[tuple[int, int], Array] = {}
+    kept = []
+    for patch in range(rows * columns):
+        row, column = divmod(patch, columns)
+        known = [received[place] for place in ((row, column - 1), (row - 1, column)) if place in received]
+        guess = next((other for other in known if difference(pixels[patch], other) <= threshold), None)
+        received[row, column] = pixels[patch] if guess is None else guess
+        if guess is None:
+            kept.append(patch)
+    return kept
+
+
+def pool(rows: int, columns: int, grid: int) -> list[list[int]]:
+    """The patches of each cell in raster order of the cells: a patch belongs to the cell that its centre lies in."""
+    down, across = min(grid, rows), min(grid, columns)
+    cells: dict[tuple[int, int], list[int]] = {}
+    for patch in range(rows * columns):
+        row, column = divmod(patch, columns)
+        # (row + 1/2) * down / rows, in integers.
+        cell = ((2 * row + 1) * down // (2 * rows), (2 * column + 1) * across // (2 * columns))
+        cells.setdefault(cell, []).append(patch)
+    return [cells[cell] for cell in sorted(cells)]

@@ -1,5 +1,5 @@
 """
-test/fixtures/reductions/model-*.{json,safetensors}: FastV and VisionZip inside the float64 LLaVA, on the checkpoints of
+test/fixtures/reductions/model-*.{json,safetensors}: FastV (all its scores), SparseVLM's ranking and VisionZip inside the float64 LLaVA, on the checkpoints of
 test/fixtures/checkpoints. Inputs are the checkpoint's own prompt with its own pixels (input 0) or other seeded pixels.
 """
 
@@ -43,6 +43,18 @@ class FastV:
 
 
 @dataclass(frozen=True)
+class SparseVlm:
+    """FastV's place with SparseVLM's ranking: attention of all text behind the (last) picture, mean over heads and queries."""
+
+    layer: int
+    keep: float
+    score: str = "textQueries"
+
+    def spec(self) -> str:
+        return f"sparsevlm:layer={self.layer},keep={self.keep:g}"
+
+
+@dataclass(frozen=True)
 class VisionZip:
     dominant: int
     contextual: int
@@ -65,6 +77,8 @@ FASTV = [
     FastV(1, 7),
 ]
 FASTV_DEEP = [FastV(3, 0.5), FastV(3, 0.25, "columnSum")]
+FEATHER = [FastV(2, 0.5, "lastQueryNoRotary"), FastV(1, 0.2, "lastQueryNoRotary")]
+SPARSE_VLM = [SparseVlm(2, 0.5), SparseVlm(1, 0.2)]
 VISIONZIP = [
     VisionZip(9, 3),
     VisionZip(9, 3, "average"),
@@ -76,12 +90,14 @@ VISIONZIP = [
 ]
 
 REDUCTIONS = {
-    "clip-llama": FASTV + FASTV_DEEP + VISIONZIP,
-    "siglip-qwen2": FASTV + FASTV_DEEP + VISIONZIP,
+    "clip-llama": FASTV + FASTV_DEEP + FEATHER + SPARSE_VLM + VISIONZIP,
+    "siglip-qwen2": FASTV + FASTV_DEEP + FEATHER + SPARSE_VLM + VISIONZIP,
     "clip-qwen2-two-images": [
         FastV(2, 0.5),
         FastV(1, 0.25, "columnSum"),
         FastV(3, 5),
+        FastV(2, 0.3, "lastQueryNoRotary"),
+        SparseVlm(2, 0.5),
         VisionZip(6, 4),
         VisionZip(4, 3, "average"),
     ],
@@ -115,12 +131,18 @@ class Case:
     def plain(self) -> Decoded:
         return self.model.decode(self.embeddings, ANSWER_TOKENS)
 
-    def fastv(self, reduction: FastV) -> tuple[Decoded, dict, float]:
+    def fastv(self, reduction: FastV | SparseVlm) -> tuple[Decoded, dict, float]:
         seen: dict = {}
 
-        def drop(attention: Tensor) -> list[int]:
+        def drop(attention: Tensor, without_rotary: Tensor) -> list[int]:
             rows = attention.mean(dim=0)
-            scores = (rows[-1] if reduction.score == "lastQuery" else rows.sum(dim=0))[self.image_rows].numpy()
+            everywhere = {
+                "lastQuery": rows[-1],
+                "columnSum": rows.sum(dim=0),
+                "lastQueryNoRotary": without_rotary.mean(dim=0),
+                "textQueries": rows[self.image_rows[-1] + 1 :].mean(dim=0),
+            }
+            scores = everywhere[reduction.score][self.image_rows].numpy()
             kept, seen["margin"] = methods.fastv(scores, reduction.keep)
             seen["kept"], seen["scores"] = kept, torch.from_numpy(scores)
             gone = {row for index, row in enumerate(self.image_rows) if index not in set(kept)}
@@ -145,7 +167,7 @@ class Case:
         answer = self.model.weights["text.embed_tokens.weight"][decoded.answer_ids[:-1]]
         text = torch.cat([self.embeddings, answer])
         kept = decoded.cache[layer].positions
-        whole = self.model.decode(text, 1, {layer: lambda _attention: kept})
+        whole = self.model.decode(text, 1, {layer: lambda *_attention: kept})
         error = float((whole.prompt_logits[-ANSWER_TOKENS:] - decoded.answer_logits).abs().max())
         if not error < 1e-9:
             raise RuntimeError(f"cached decoding differs from decoding at once by {error}")
@@ -204,7 +226,7 @@ def rounded(margin: float) -> float | None:
     return None if margin == float("inf") else float(f"{margin:.3g}")
 
 
-def make_checkpoint(root: Path, name: str, reductions: list[FastV | VisionZip]) -> None:
+def make_checkpoint(root: Path, name: str, reductions: list[FastV | SparseVlm | VisionZip]) -> None:
     checkpoint = root / checkpoint_fixtures.FOLDER / name
     model, (hf, _) = Llava64(checkpoint), transformers_run.load(checkpoint)
     reference = load_file(checkpoint / "reference" / "tensors.safetensors")
@@ -223,11 +245,11 @@ def make_checkpoint(root: Path, name: str, reductions: list[FastV | VisionZip]) 
             demand_agreement(f"{name}, answer", plain.answer_logits, reference["answer_logits"][:ANSWER_TOKENS])
         else:
             tensors[f"input{number}.pixel_values"] = pixels
-        wanted: list[FastV | VisionZip | None] = [None, *reductions]
+        wanted: list[FastV | SparseVlm | VisionZip | None] = [None, *reductions]
         for reduction in wanted:
             if reduction is None:
                 decoded, facts, margin = plain, {}, float("inf")
-            elif isinstance(reduction, FastV):
+            elif isinstance(reduction, FastV | SparseVlm):
                 decoded, facts, margin = case.fastv(reduction)
             else:
                 decoded, facts, margin = case.visionzip(reduction)

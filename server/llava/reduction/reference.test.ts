@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fixturePath, readTensors } from '../testing/fixtures';
-import type { Matrix, SelectedToken, VisionInput } from './reduction';
+import type { EmbeddingsInput, Matrix, SelectedToken, VisionInput } from './reduction';
 import { keptOf, only, onlyTile } from './testing';
 
 /**
@@ -160,4 +160,85 @@ describe('the reference', () => {
       });
     }
   });
+
+  describe('on pixels and rasters', () => {
+    interface Drawn {
+      uigraph: { input: string; threshold: number; keep: number; kept: number[] }[];
+      pixelprune: { input: string; threshold: number; kept: number[] }[];
+      pool: { rows: number; columns: number; grid: number; cells: number[][] }[];
+    }
+    const drawn = JSON.parse(readFileSync(fixturePath(FOLDER, 'pure-pixels.json'), 'utf8')) as Drawn;
+    const screens = readTensors(fixturePath(FOLDER, 'pure-pixels.safetensors'));
+
+    function drawnInput(input: string): EmbeddingsInput {
+      const [rows, columns] = input.split('-')[0].split('x').map(Number);
+      const { shape, data } = screens[`${input}.pixels`];
+      const pixels = { data: Uint8Array.from(data), patches: shape[0], patchSize: shape[1] };
+      const tokens = rows * columns;
+      return {
+        planes: [{ rows, columns, first: 0, pixels }],
+        embeddings: { data: new Float32Array(tokens), rows: tokens, columns: 1 },
+        raster: Int32Array.from({ length: tokens }, (_, index) => index),
+        importance: screens[`${input}.importance`].data,
+        questionEmbeddings: { data: new Float32Array(0), rows: 0, columns: 1 },
+      };
+    }
+
+    it('agrees with uigraph', () => {
+      expect(drawn.uigraph.length).toBeGreaterThan(100);
+      for (const { input, threshold, keep, kept } of drawn.uigraph) {
+        const spec = `uigraph:threshold=${threshold},keep=${budget(keep)}`;
+        expect(keptOf(only(spec).atEmbeddings!(drawnInput(input))), `${input} ${spec}`).toEqual(kept);
+      }
+    });
+
+    it('agrees with pixelprune', () => {
+      expect(drawn.pixelprune.length).toBeGreaterThan(30);
+      for (const { input, threshold, kept } of drawn.pixelprune) {
+        const spec = `pixelprune:threshold=${threshold}`;
+        expect(keptOf(only(spec).atEmbeddings!(drawnInput(input))), `${input} ${spec}`).toEqual(kept);
+      }
+    });
+
+    it('agrees with pool: every patch in its cell, with equal weight', () => {
+      expect(drawn.pool.length).toBeGreaterThan(20);
+      for (const { rows, columns, grid, cells } of drawn.pool) {
+        const { tokens } = only(`pool:grid=${grid}`).atVision!(shapedInput(rows, columns));
+        const found = tokens.map((token) => {
+          if (token.kind === 'kept') return [token.index];
+          if (token.kind === 'context') throw new Error('pool makes no context token');
+          expect([...token.weights]).toEqual(
+            [...token.sources].map(() => Math.fround(1 / token.sources.length)),
+          );
+          expect([...token.sources]).toContain(token.target);
+          return [...token.sources];
+        });
+        expect(found, `${rows}x${columns} ${grid}`).toEqual(cells);
+      }
+    });
+
+    it('downscale keeps the patches of the corner that it shrinks the picture into', () => {
+      for (const { rows, columns, grid } of drawn.pool) {
+        const reduction = only(`downscale:grid=${grid}`);
+        const corner = reduction.atPixels!({ grid: { rows, columns } })!;
+        expect(corner).toEqual({ rows: Math.min(grid, rows), columns: Math.min(grid, columns) });
+        const expected = Array.from({ length: rows * columns }, (_, patch) => patch).filter(
+          (patch) => Math.floor(patch / columns) < corner.rows && patch % columns < corner.columns,
+        );
+        expect(keptOf(reduction.atVision!(shapedInput(rows, columns)))).toEqual(expected);
+      }
+    });
+  });
 });
+
+/** A raster of which nothing but its shape matters. */
+function shapedInput(rows: number, columns: number): VisionInput {
+  const patches = rows * columns;
+  return {
+    grid: { rows, columns },
+    tile: onlyTile({ rows, columns }),
+    features: { data: new Float32Array(patches), rows: patches, columns: 1 },
+    classToken: undefined,
+    questionEmbeddings: { data: new Float32Array(0), rows: 0, columns: 1 },
+  };
+}
