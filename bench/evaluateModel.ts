@@ -2,9 +2,10 @@
  * `npm run eval:model`: asks the embedded model the held-out questions through our own engine and writes
  * docs/results/model.json and docs/results/model.md.
  *
- *   node dist/evaluateModel.js [--model FOLDER] [--questions N] [--curve N]
+ *   node dist/evaluateModel.js [--model FOLDER] [--questions N] [--curve N] [--long N]
  *
- * `--questions` limits the accuracy by type, `--curve` the accuracy against kept tokens, which asks each question once per method and budget.
+ * `--questions` limits the accuracy by type, `--curve` the accuracy against kept tokens, which asks each question once per method and budget, and
+ * `--long` the questions with long answers that DyRate's classifiers are compared on.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -21,7 +22,14 @@ import {
   ROOT,
   SETS,
 } from './evaluationSet';
-import { type CurvePoint, drawCurve, type ModelResults, renderModelResults } from './modelResults';
+import { drawDyRate, LONG_ANSWERS, studyDyRate } from './dyRateStudy';
+import {
+  type ContextTokens,
+  type CurvePoint,
+  drawCurve,
+  type ModelResults,
+  renderModelResults,
+} from './modelResults';
 
 /** Methods and controls at the same budgets (tokens that enter, or are left in, the decoder). */
 const BUDGETS = [288, 144, 64, 32];
@@ -37,6 +45,9 @@ const METHODS: Record<string, (budget: number) => string> = {
   downscale: (budget) => `downscale:grid=${Math.round(Math.sqrt(budget))}`,
 };
 
+/** LLaMA-VID's content cells along a side that the model was trained with. */
+const CONTENT_CELLS = [1, 2, 4, 8];
+
 interface Outcome {
   type: string;
   exact: boolean;
@@ -51,6 +62,7 @@ async function main(): Promise<void> {
       model: { type: 'string', default: path.join(ROOT, 'model') },
       questions: { type: 'string', default: '2000' },
       curve: { type: 'string', default: '300' },
+      long: { type: 'string', default: '120' },
     },
   });
   const model = await LlavaModel.open(values.model);
@@ -60,7 +72,7 @@ async function main(): Promise<void> {
   const onLetters = await askAll(model, letters, evenly(letters.questions, Number(values.questions)), 'none');
 
   const part = evenly(words.questions, Number(values.curve));
-  const full = summarize(await askAll(model, words, part, 'none')).all;
+  const full = summarize(await askAll(model, words, part, 'none'));
   const points: CurvePoint[] = [];
   for (const [method, specOf] of Object.entries(METHODS)) {
     for (const budget of BUDGETS) {
@@ -71,6 +83,16 @@ async function main(): Promise<void> {
     }
   }
 
+  const contextTokens: ContextTokens[] = [];
+  for (const cells of CONTENT_CELLS) {
+    const outcomes = await askAll(model, words, part, `llamavid:grid=${cells}`);
+    contextTokens.push({ content: cells * cells, ...summarize(outcomes) });
+  }
+  const long = words.questions.filter(({ type }) => LONG_ANSWERS.has(type));
+  const dyRate = await studyDyRate(model, evenly(long, Number(values.long)), ({ image }) =>
+    readFile(path.join(words.folder, image)),
+  );
+
   const { name, hash, parameters } = model.summary;
   await model.dispose();
   const results: ModelResults = {
@@ -78,7 +100,9 @@ async function main(): Promise<void> {
     questions: hashQuestions(),
     words: summarize(onWords),
     letters: summarize(onLetters),
-    curve: { questions: part.length, full, points },
+    curve: { questions: part.length, full: full.all, byType: full.byType, points },
+    contextTokens,
+    dyRate,
     medianMilliseconds: {
       firstToken: median(onWords.map(({ firstToken }) => firstToken)),
       total: median(onWords.map(({ total }) => total)),
@@ -88,6 +112,7 @@ async function main(): Promise<void> {
   await mkdir(output, { recursive: true });
   await writeFile(path.join(output, 'model.json'), `${JSON.stringify(results, undefined, 1)}\n`);
   await writeFile(path.join(output, 'model-tokens.svg'), drawCurve(results));
+  await writeFile(path.join(output, 'model-dyrate.svg'), drawDyRate(dyRate));
   await writeFile(path.join(output, 'model.md'), renderModelResults(results));
   process.stdout.write(`${path.join('docs', 'results', 'model.md')}\n`);
 }

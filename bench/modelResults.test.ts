@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 
 import { openCheckpoint } from '../server/llava/checkpoint/open';
 import { hashQuestions, readEvaluationSet, ROOT, SETS } from './evaluationSet';
+import { drawDyRate } from './dyRateStudy';
 import { drawCurve, type ModelResults, renderModelResults } from './modelResults';
 
 const RESULTS = path.join(ROOT, 'docs', 'results');
@@ -20,6 +21,7 @@ describe('docs/results/model', () => {
   it('says in words and picture what was measured', () => {
     expect(readFileSync(path.join(RESULTS, 'model.md'), 'utf8')).toBe(renderModelResults(results));
     expect(readFileSync(path.join(RESULTS, 'model-tokens.svg'), 'utf8')).toBe(drawCurve(results));
+    expect(readFileSync(path.join(RESULTS, 'model-dyrate.svg'), 'utf8')).toBe(drawDyRate(results.dyRate));
   });
 
   it('adds up', () => {

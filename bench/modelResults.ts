@@ -1,6 +1,7 @@
 import { lineChart, type Marker } from '../server/charts/lineChart';
 import { CHART_COLORS } from '../server/charts/theme';
 import type { Accuracy } from './accuracy';
+import { type DyRateStudy, renderDyRate } from './dyRateStudy';
 
 export interface SetResult {
   all: Accuracy;
@@ -16,13 +17,20 @@ export interface CurvePoint {
   accuracy: Accuracy;
 }
 
+/** LLaMA-VID with one context token and so many content tokens. */
+export interface ContextTokens extends SetResult {
+  content: number;
+}
+
 export interface ModelResults {
   model: { name: string; hash: string; parameters: number };
   /** SHA-256 over the questions of every set. */
   questions: string;
   words: SetResult;
   letters: SetResult;
-  curve: { questions: number; full: Accuracy; points: CurvePoint[] };
+  curve: { questions: number; full: Accuracy; byType: Record<string, Accuracy>; points: CurvePoint[] };
+  contextTokens: ContextTokens[];
+  dyRate: DyRateStudy;
   /** Milliseconds, median over the questions on words: this machine, whatever else it did. */
   medianMilliseconds: { firstToken: number; total: number };
 }
@@ -57,7 +65,7 @@ export function drawCurve({ curve }: ModelResults): string {
 
 /** docs/results/model.md. */
 export function renderModelResults(results: ModelResults): string {
-  const { model, words, letters, curve, medianMilliseconds } = results;
+  const { model, words, letters, curve, contextTokens, medianMilliseconds } = results;
   const types = [...new Set([...Object.keys(words.byType), ...Object.keys(letters.byType)])].sort();
   const budgets = [...new Set(curve.points.map(({ budget }) => budget))].sort((a, b) => b - a);
   const methods = [...new Set(curve.points.map(({ method }) => method))];
@@ -85,7 +93,22 @@ Differences smaller than the intervals (about ± ${(50 * (curve.full.high - curv
 | method | ${budgets.join(' | ')} |
 |---|${budgets.map(() => '---').join('|')}|
 ${methods.map((method) => `| ${method} | ${budgets.map((budget) => curveCell(curve.points, method, budget)).join(' | ')} |`).join('\n')}
-`;
+
+## LLaMA-VID: one context token and a few content tokens
+
+The same ${curve.questions} questions. The decoder gets one token that the question gathered from all patches, and the averages of the cells of a grid.
+
+| type | all tokens | ${contextTokens.map(({ content }) => `1 + ${content}`).join(' | ')} |
+|---|---|${contextTokens.map(() => '---').join('|')}|
+| **all** | ${percent(curve.full)} | ${contextTokens.map(({ all }) => percent(all)).join(' | ')} |
+${Object.keys(contextTokens[0]?.byType ?? {})
+  .map(
+    (type) =>
+      `| ${type} | ${share(curve.byType[type])} | ${contextTokens.map(({ byType }) => share(byType[type])).join(' | ')} |`,
+  )
+  .join('\n')}
+
+${renderDyRate(results.dyRate)}`;
 }
 
 function curveCell(points: readonly CurvePoint[], method: string, budget: number): string {
@@ -97,6 +120,10 @@ function curveCell(points: readonly CurvePoint[], method: string, budget: number
 
 function cells(accuracy: Accuracy | undefined): string {
   return accuracy ? `${percent(accuracy)} | ${accuracy.right} of ${accuracy.of}` : ' | ';
+}
+
+function share(accuracy: Accuracy | undefined): string {
+  return accuracy ? `${(100 * accuracy.share).toFixed(0)} %` : '';
 }
 
 function percent({ share, low, high }: Accuracy): string {

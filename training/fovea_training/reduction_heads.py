@@ -55,12 +55,12 @@ def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], 
     measured = measure_dyrate(modules, {name: (classifiers[name.replace(".", "_")], *plan) for name, plan in plans.items()}, run)
     run.log(held_out=measured)
     for name, (variant, weight) in plans.items():
-        store(model, name, classifiers[name.replace(".", "_")], {"method": "dyrate", "variant": variant, "lambda": f"{weight:g}", "profile": str(PROFILE)})
+        store(model, name, classifiers[name.replace(".", "_")], {"method": "dyrate", "variant": variant, "lambda": f"{weight:g}", "profile": str(PROFILE), "heldOut": json.dumps(measured[name])})
     return measured
 
 
 @torch.no_grad()
-def measure_dyrate(modules: dict[str, nn.Module], trained: dict[str, tuple[RateClassifier, str, float]], run: Run, count: int = 20) -> dict[str, dict[str, float]]:
+def measure_dyrate(modules: dict[str, nn.Module], trained: dict[str, tuple[RateClassifier, str, float]], run: Run, count: int = 10) -> dict[str, dict[str, float]]:
     """On held-out words, teacher-forced: loss, kept share and right tokens under the soft mask of training and the hard one of run time, and without reduction."""
     source = BatchSource(Plan(4, 224, held_out=True, noise=False, only=LONG_ANSWERS), seed=4714)
     sums: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
