@@ -23,6 +23,7 @@ import {
   SETS,
 } from './evaluationSet';
 import { drawDyRate, LONG_ANSWERS, studyDyRate } from './dyRateStudy';
+import { learningCurves } from './learningCurves';
 import {
   type ContextTokens,
   type CurvePoint,
@@ -113,6 +114,8 @@ async function main(): Promise<void> {
   await writeFile(path.join(output, 'model.json'), `${JSON.stringify(results, undefined, 1)}\n`);
   await writeFile(path.join(output, 'model-tokens.svg'), drawCurve(results));
   await writeFile(path.join(output, 'model-dyrate.svg'), drawDyRate(dyRate));
+  for (const { stage, svg } of learningCurves())
+    await writeFile(path.join(output, `model-learning-${stage}.svg`), svg);
   await writeFile(path.join(output, 'model.md'), renderModelResults(results));
   process.stdout.write(`${path.join('docs', 'results', 'model.md')}\n`);
 }

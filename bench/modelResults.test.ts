@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { openCheckpoint } from '../server/llava/checkpoint/open';
 import { hashQuestions, readEvaluationSet, ROOT, SETS } from './evaluationSet';
 import { drawDyRate } from './dyRateStudy';
+import { learningCurves } from './learningCurves';
 import { drawCurve, type ModelResults, renderModelResults } from './modelResults';
 
 const RESULTS = path.join(ROOT, 'docs', 'results');
@@ -22,6 +23,11 @@ describe('docs/results/model', () => {
     expect(readFileSync(path.join(RESULTS, 'model.md'), 'utf8')).toBe(renderModelResults(results));
     expect(readFileSync(path.join(RESULTS, 'model-tokens.svg'), 'utf8')).toBe(drawCurve(results));
     expect(readFileSync(path.join(RESULTS, 'model-dyrate.svg'), 'utf8')).toBe(drawDyRate(results.dyRate));
+  });
+
+  it('draws the learning curves that the training wrote', () => {
+    for (const { stage, svg } of learningCurves())
+      expect(readFileSync(path.join(RESULTS, `model-learning-${stage}.svg`), 'utf8')).toBe(svg);
   });
 
   it('adds up', () => {

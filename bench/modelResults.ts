@@ -2,6 +2,7 @@ import { lineChart, type Marker } from '../server/charts/lineChart';
 import { CHART_COLORS } from '../server/charts/theme';
 import type { Accuracy } from './accuracy';
 import { type DyRateStudy, renderDyRate } from './dyRateStudy';
+import { LEARNING_STAGES } from './learningCurves';
 
 export interface SetResult {
   all: Accuracy;
@@ -108,7 +109,13 @@ ${Object.keys(contextTokens[0]?.byType ?? {})
   )
   .join('\n')}
 
-${renderDyRate(results.dyRate)}`;
+${renderDyRate(results.dyRate)}
+## How it learnt
+
+Running means on training screens (words that are never shown in training are left out there). \`training/LOG.md\` has every attempt.
+
+${LEARNING_STAGES.map(({ stage, title }) => `![${title}](model-learning-${stage}.svg)`).join('\n\n')}
+`;
 }
 
 function curveCell(points: readonly CurvePoint[], method: string, budget: number): string {
