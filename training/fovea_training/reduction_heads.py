@@ -30,12 +30,12 @@ def dyrate_name(variant: str, weight: float) -> str:
     return f"dyrate-{variant}-{weight:g}"
 
 
-def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], minutes: float, images: int = 4, workers: int = 0) -> dict[str, dict[str, float]]:
+def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], minutes: float, images: int = 2, workers: int = 0) -> dict[str, dict[str, float]]:
     modules = frozen(model)
     heads = modules["decoder"].layers[0].self_attn.heads
     plans = {dyrate_name(variant, weight): (variant, weight) for variant in VARIANTS for weight in weights}
     classifiers = nn.ModuleDict({name.replace(".", "_"): RateClassifier(heads) for name in plans})
-    run = Run(runs / "dyrate", {"classifiers": classifiers}, minutes, 2e-3)
+    run = Run(runs / "dyrate", {"classifiers": classifiers}, minutes, 4e-3, matrix_scale=0.3)
     move(modules, run)
     stream = batches(Plan(images, 224, only=LONG_ANSWERS), seed=500_000 + run.step, workers=workers)
     while run.progress < 1:
@@ -60,7 +60,7 @@ def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], 
 
 
 @torch.no_grad()
-def measure_dyrate(modules: dict[str, nn.Module], trained: dict[str, tuple[RateClassifier, str, float]], run: Run, count: int = 10) -> dict[str, dict[str, float]]:
+def measure_dyrate(modules: dict[str, nn.Module], trained: dict[str, tuple[RateClassifier, str, float]], run: Run, count: int = 8) -> dict[str, dict[str, float]]:
     """On held-out words, teacher-forced: loss, kept share and right tokens under the soft mask of training and the hard one of run time, and without reduction."""
     source = BatchSource(Plan(4, 224, held_out=True, noise=False, only=LONG_ANSWERS), seed=4714)
     sums: dict[str, dict[str, float]] = collections.defaultdict(lambda: collections.defaultdict(float))
