@@ -137,7 +137,8 @@ def masked_loss(decoder: Decoder, context: Context, batch: Batch, seen: torch.Te
     assert batch.targets is not None
     text = seen.shape[1]
     bias = torch.zeros(context.mask.shape, device=seen.device).masked_fill(~context.mask, -1e4)
-    extra = F.pad(seen.clamp(min=1e-4).log(), (IMAGE.start, bias.shape[3] - IMAGE.stop))[:, None]
+    # Added, not clamped: a straight-through mask of exactly 0 must still tell the classifier what the dropped token would have given.
+    extra = F.pad((seen + 1e-4).log(), (IMAGE.start, bias.shape[3] - IMAGE.stop))[:, None]
     bias = torch.cat([bias[:, :, :-text], bias[:, :, -text:] + extra], 2)
     hidden, _ = decoder(context.x, context.position, bias)
     learnt = batch.targets != -100

@@ -35,7 +35,7 @@ def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], 
     heads = modules["decoder"].layers[0].self_attn.heads
     plans = {dyrate_name(variant, weight): (variant, weight) for variant in VARIANTS for weight in weights}
     classifiers = nn.ModuleDict({name.replace(".", "_"): RateClassifier(heads) for name in plans})
-    run = Run(runs / "dyrate", {"classifiers": classifiers}, minutes, 4e-3, matrix_scale=0.3)
+    run = Run(runs / "dyrate", {"classifiers": classifiers}, minutes, 5e-3, matrix_scale=0.3)
     move(modules, run)
     stream = batches(Plan(images, 224, only=LONG_ANSWERS), seed=500_000 + run.step, workers=workers)
     while run.progress < 1:
