@@ -175,7 +175,7 @@ export interface RunCosts {
     total: number;
     /** What entered the decoder. */
     atDecoder: number;
-    /** After each stage of the trace, in order. */
+    /** After each stage of the trace, in order: all image tokens of the prompt, also those that the stage did not look at. */
     perStage: number[];
   };
   /** Key/value cache after prefill, in bytes. */

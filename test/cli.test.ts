@@ -266,6 +266,17 @@ describe('fovea inspect', () => {
     const costs = report.estimates.map((estimate: { prefillMacs: number }) => estimate.prefillMacs);
     expect(costs).toEqual(costs.toSorted((a: number, b: number) => b - a));
   });
+
+  it('counts the tiles of a screenshot for a model that cuts pictures', async () => {
+    const { directory } = readFixture('llava-next-clip-llama');
+    const outcome = await fovea(['inspect', directory]);
+    // Tiles of 4 x 4 patches: 16 of the overview, and 4 rows of 8 with a newline each.
+    expect(outcome.stdout).toMatch(/52 for an image of 1920 x 1080 \(an overview and 4 tiles\)/);
+    const report = JSON.parse((await fovea(['inspect', directory, '--json'])).stdout);
+    expect([report.imageTokens, report.towerInputs]).toEqual([52, 5]);
+    for (const { memoryBytes, cacheBytes } of report.estimates)
+      expect(memoryBytes).toBeGreaterThan(cacheBytes);
+  });
 });
 
 it('help names every option and method', async () => {

@@ -1,7 +1,9 @@
 import { cacheBytes, prefillMacs } from '../llava/analysis/flops';
+import { peakBytes, planOfSize } from '../llava/analysis/memory';
 import type { Checkpoint } from '../llava/checkpoint/checkpoint';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { unreducedTokens } from '../llava/generate';
+import type { ImagePlan } from '../llava/imagePlan';
 import type { DeviceReport } from '../inference/devices';
 import type { InspectCommand } from './arguments';
 import { outcome } from './devices';
@@ -11,6 +13,12 @@ import { machineDevices } from './openModel';
 /** Text tokens around the image that the estimates assume: a chat template and a short question. */
 const ASSUMED_TEXT_TOKENS = 32;
 
+/** Answers up to this length have room in the cache from the start. */
+const ASSUMED_ANSWER_TOKENS = 256;
+
+/** The image that the estimates are about: a screenshot of a common screen. Without tiles its size does not matter. */
+const SCREENSHOT = { width: 1920, height: 1080 };
+
 /** Budgets that the estimate lists, as shares of the image tokens. */
 const SHARES = [1, 1 / 2, 1 / 4, 1 / 9];
 
@@ -18,6 +26,8 @@ interface Estimate {
   imageTokens: number;
   prefillMacs: number;
   cacheBytes: number;
+  /** Private memory at the peak of a question on the CPU, without the weights. */
+  memoryBytes: number;
 }
 
 /** `fovea inspect`: what a checkpoint is, and what a question will cost with and without reduction. */
@@ -32,7 +42,8 @@ type Report = ReturnType<typeof describe> & { devices: DeviceReport[] };
 function describe(checkpoint: Checkpoint) {
   const { config, parameters } = checkpoint;
   const { vision, text } = config;
-  const imageTokens = unreducedTokens(checkpoint, undefined);
+  const plan = planOfSize(config, SCREENSHOT);
+  const imageTokens = unreducedTokens(checkpoint, plan.layout);
   const dtypes = [...new Set(Array.from(checkpoint.tensors.values(), (tensor) => tensor.dtype))].sort();
   return {
     name: checkpoint.name,
@@ -43,7 +54,10 @@ function describe(checkpoint: Checkpoint) {
     dtypes,
     /** Weights are mapped as fp32: this much address space and page cache, little private memory. */
     weightBytes: parameters * Float32Array.BYTES_PER_ELEMENT,
+    /** Of a screenshot of `image` pixels; `towerInputs` are the overview and the tiles with picture in them. */
     imageTokens,
+    image: SCREENSHOT,
+    towerInputs: plan.inputs.length,
     contextTokens: text.maxPositionEmbeddings,
     vision: {
       type: vision.modelType,
@@ -69,17 +83,27 @@ function describe(checkpoint: Checkpoint) {
       rope: text.rope,
     },
     textTokensAssumed: ASSUMED_TEXT_TOKENS,
-    estimates: SHARES.map((share) => estimate(checkpoint, Math.max(1, Math.round(imageTokens * share)))),
+    estimates: SHARES.map((share) => estimate(checkpoint, plan, imageTokens, share)),
   };
 }
 
-/** What one image and a short question cost when `kept` image tokens enter the decoder. */
-function estimate({ config }: Checkpoint, kept: number): Estimate {
+/** What one image and a short question cost when a share of its image tokens enters the decoder. */
+function estimate({ config }: Checkpoint, plan: ImagePlan, imageTokens: number, share: number): Estimate {
+  const kept = Math.max(1, Math.round(imageTokens * share));
+  const projected = Math.max(1, Math.round(plan.projected * share));
   const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(kept + ASSUMED_TEXT_TOKENS);
   return {
     imageTokens: kept,
-    prefillMacs: prefillMacs(config, { images: 1, projected: kept, tokensPerLayer }),
+    prefillMacs: prefillMacs(config, { images: plan.inputs.length, projected, tokensPerLayer }),
     cacheBytes: cacheBytes(config.text, tokensPerLayer),
+    memoryBytes: peakBytes(config, {
+      image: SCREENSHOT,
+      plan,
+      projected,
+      imageTokens: kept,
+      textTokens: ASSUMED_TEXT_TOKENS,
+      answerTokens: ASSUMED_ANSWER_TOKENS,
+    }),
   };
 }
 
@@ -104,7 +128,7 @@ function render(report: Report): string {
       'decoder',
       `${text.type}, ${text.layers} layers of ${text.width}, ${text.heads}/${text.keyValueHeads} heads of ${text.headDim}, feed-forward ${text.feedForward}, vocabulary ${text.vocabulary}${text.tiedHead ? ' (tied)' : ''}`,
     ],
-    ['image tokens', `${report.imageTokens} per image, ${report.contextTokens} positions in all`],
+    ['image tokens', `${imageTokenWords(report)}, ${report.contextTokens} positions in all`],
     ['weights', `${bytes(report.weightBytes)} mapped as fp32`],
     ['devices', deviceLine(report.devices)],
   ];
@@ -118,15 +142,22 @@ function render(report: Report): string {
         `${(row.prefillMacs / 1e9).toPrecision(3)} G`.padStart(12),
         `${((100 * row.prefillMacs) / full.prefillMacs).toFixed(0)} %`.padStart(8),
         bytes(row.cacheBytes).padStart(12),
+        bytes(row.memoryBytes).padStart(12),
       ].join(''),
     )
     .join('\n');
   return `${header}
 
-one image and ${report.textTokensAssumed} text tokens, reduced before the decoder:
-${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}
+one image and ${report.textTokensAssumed} text tokens, reduced before the decoder (memory: at the peak on the CPU, without the weights):
+${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}${'memory'.padStart(12)}
 ${table}
 `;
+}
+
+function imageTokenWords({ imageTokens, image, towerInputs }: Report): string {
+  return towerInputs === 1
+    ? `${imageTokens} per image`
+    : `${imageTokens} for an image of ${image.width} x ${image.height} (an overview and ${towerInputs - 1} tiles)`;
 }
 
 /** What is known; `fovea devices` tests. */

@@ -91,7 +91,7 @@ interface Beginning {
 }
 
 /** Bytes of the attention scores [heads, rows, keys] of a prefill; a prompt whose scores are larger goes through in chunks of rows. */
-const MAX_SCORE_BYTES = 64e6;
+export const MAX_SCORE_BYTES = 64e6;
 
 /** Rows on their way through the decoder. */
 interface PromptRows {

@@ -18,7 +18,7 @@ import { floats, idTensor } from './runtime/session';
 import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
 import { createSampler, topLogits } from './text/sampling';
 import type { Tokenizer } from './text/tokenizer';
-import { rounded } from './trace';
+import { rounded, tokensAfterStages } from './trace';
 import { decodeImage, type DecodeLimits } from './vision/decode';
 import { planDetails } from './vision/anyres';
 import { preprocessDetails, preprocessImage } from './vision/preprocess';
@@ -214,7 +214,7 @@ export async function generateFromPixels(
       imageTokens: {
         total: unreduced,
         atDecoder: prompt.imageTokens.length,
-        perStage: trace.stages.map((stage) => stage.kept.length + stage.merged.length),
+        perStage: tokensAfterStages(trace),
       },
       cacheBytes,
       prefillMacs: prefillMacs(config, {

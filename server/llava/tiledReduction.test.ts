@@ -90,6 +90,7 @@ describe.each(PICTURES)('reductions of %s on %j', (name, files) => {
       const result = await ask(reduction);
       const all = unreduced.trace.images.map(({ patches }) => patches);
       expect(tokensPerImage(result)).toEqual(all.map((patches) => Math.min(left, patches)));
+      expect(result.costs.imageTokens.perStage.at(-1)).toBe(result.costs.imageTokens.atDecoder);
       const newlines = newlineIds(result);
       expectAccounted(result, newlines);
     },

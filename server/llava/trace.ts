@@ -1,4 +1,4 @@
-import type { MergedToken, StagePlace, TokenId, TraceStage } from '../protocol';
+import type { MergedToken, ReductionTrace, StagePlace, TokenId, TraceStage } from '../protocol';
 import type { Reduction, Selection } from './reduction/reduction';
 
 /** Digits that survive in a trace: enough for any picture or ranking, a third of the JSON of full doubles. */
@@ -56,6 +56,29 @@ export function recordStage(
   const notes = [reduction.automatic?.reason, selection.note].filter((note) => note !== undefined);
   if (notes.length > 0) stage.note = notes.join(' ');
   return { stage, ids };
+}
+
+/** How many image tokens there are after each stage, those included that the stage did not look at (other tiles, other images). */
+export function tokensAfterStages({
+  images,
+  stages,
+  decoderTokens,
+}: Pick<ReductionTrace, 'images' | 'stages' | 'decoderTokens'>): number[] {
+  const alive = new Set<TokenId>();
+  const entered = new Set(decoderTokens);
+  const chosen = new Set(stages.flatMap(({ place, kept }) => (place.at === 'vision' ? kept : [])));
+  for (const { firstId, patches, classTokenId, newlines = [] } of images) {
+    for (let patch = 0; patch < patches; patch++) alive.add(firstId + patch);
+    for (const { id } of newlines) alive.add(id);
+    // A CLS token that no method chose is one that the checkpoint always feeds to its decoder.
+    if (entered.has(classTokenId) && !chosen.has(classTokenId)) alive.add(classTokenId);
+  }
+  return stages.map(({ received, kept, merged }) => {
+    for (const id of received) alive.delete(id);
+    for (const id of kept) alive.add(id);
+    for (const { id } of merged) alive.add(id);
+    return alive.size;
+  });
 }
 
 /** Numbers as a trace stores them. */

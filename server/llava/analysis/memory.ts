@@ -1,0 +1,84 @@
+import { patchesPerSide, towerSquare, type LlavaConfig } from '../checkpoint/config';
+import { MAX_SCORE_BYTES } from '../decoding';
+import { planSquare, planTiles, type ImagePlan } from '../imagePlan';
+import { planDetails, type Size } from '../vision/anyres';
+import { cacheBytes } from './flops';
+
+/** The plan of one image of some size, as a question about it would make it with `fit: pad`. */
+export function planOfSize({ vision, anyres }: LlavaConfig, size: Size): ImagePlan {
+  const source = { x: 0, y: 0, width: size.width, height: size.height };
+  return anyres
+    ? planTiles(vision, { ...size, fit: 'crop', source }, planDetails(size, towerSquare(vision), anyres), 0)
+    : planSquare(vision, { ...size, fit: 'pad', source }, 0);
+}
+
+/** One question about one image, for an estimate. */
+export interface QuestionSize {
+  readonly image: Size;
+  readonly plan: ImagePlan;
+  /** Rows that pass the projector, and image tokens that enter the decoder. */
+  readonly projected: number;
+  readonly imageTokens: number;
+  readonly textTokens: number;
+  /** Room for the answer. */
+  readonly answerTokens: number;
+}
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT;
+
+/** Node.js, onnxruntime, the image decoder and a small tokenizer, without any model. */
+const PROCESS_BYTES = 40e6;
+/** Copies of the attention scores that a segment needs: masked, soft, joined to those over earlier rows. */
+const SCORE_COPIES = 3.25;
+/** Features and what the projector makes of them are partly gone when the decoder needs most. */
+const ROWS_LEFT = 0.75;
+
+/**
+ * Private memory of a question on the CPU with fp32 weights at its peak, in bytes: what the process has for itself, without the weights,
+ * which are mapped from files. onnxruntime keeps for each session what it needed at most, so tower and decoder add up.
+ *
+ * The three constants are fitted to peaks that were measured on Linux x64 with random checkpoints (docs/results/tiles.md): all lie
+ * within 15 %.
+ */
+export function peakBytes(config: LlavaConfig, question: QuestionSize): number {
+  const { vision, text } = config;
+  const { plan, image, imageTokens } = question;
+  const side = patchesPerSide(vision);
+  const towerRows = side * side + (vision.hasClassToken ? 1 : 0);
+  const inputPixels = FLOAT * 3 * vision.imageSize ** 2;
+  const pixels = 2 * 3 * image.width * image.height + plan.inputs.length * inputPixels;
+
+  const featureWidth = vision.hiddenSize * config.visionFeatureLayer.length;
+  const tower =
+    FLOAT *
+    (vision.numAttentionHeads * towerRows ** 2 +
+      towerRows * ((2 / 3) * vision.intermediateSize + 2 * vision.hiddenSize));
+  const featureRows =
+    FLOAT *
+    (plan.inputs.length * towerRows * featureWidth +
+      question.projected * (2 * featureWidth + 3 * text.hiddenSize) +
+      // Behind the projector, between newlines, and in the prompt.
+      3 * imageTokens * text.hiddenSize);
+
+  const rows = imageTokens + question.textTokens;
+  const { chunk, scores } = attentionScores(text.numAttentionHeads, rows, question.answerTokens);
+  const perToken = cacheBytes(text, new Array<number>(text.numHiddenLayers).fill(1));
+  const decoder =
+    SCORE_COPIES * scores + chunk * (FLOAT * (3 * text.intermediateSize + 8 * text.hiddenSize) + perToken);
+  // The cache, and what is kept of it for the next question about the image.
+  const cache = perToken * (2 * rows + question.answerTokens);
+  return PROCESS_BYTES + pixels + tower + ROWS_LEFT * featureRows + decoder + cache;
+}
+
+/** Bytes of one copy of all scores at once; of a prompt in chunks those of the first and of a later one, which have sessions of their own. */
+function attentionScores(
+  heads: number,
+  rows: number,
+  answerTokens: number,
+): { chunk: number; scores: number } {
+  const whole = FLOAT * heads * rows ** 2;
+  if (whole <= MAX_SCORE_BYTES) return { chunk: rows, scores: whole };
+  const chunks = Math.ceil(whole / MAX_SCORE_BYTES);
+  const chunk = Math.ceil(rows / chunks);
+  return { chunk, scores: FLOAT * heads * chunk * (chunk + rows + answerTokens + chunk) };
+}
