@@ -1,16 +1,24 @@
 import type { TraceStage } from '../../protocol';
 import { patchesPerSide } from '../checkpoint/config';
-import { type AttentionRow, Decoding, type Prompt } from '../decoding';
+import { Decoding, type DecodingOptions, type Prompt } from '../decoding';
 import { throwIfCancelled } from '../errors';
 import type { Reduction } from '../reduction/reduction';
 import { CPU_PLAN, type DevicePlan } from './device';
 import { GraphSessions } from './graphSessions';
 import { INSTRUCTION_ROW, SYSTEM_ROW } from './keyValueCache';
-import { normalNumbers, selfTestModels, speedTestModel, type SyntheticModel } from './selfTestModels';
-import { floats, floatTensor, offeredDevices } from './session';
+import {
+  normalNumbers,
+  quantizedProduct,
+  selfTestModels,
+  speedTestModel,
+  type SyntheticModel,
+} from './selfTestModels';
+import { floats, floatTensor, offeredDevices, Session } from './session';
 
 /** Largest difference from the CPU that passes, relative to the largest magnitude of the output. */
 export const FLOAT32_TOLERANCE = 1e-3;
+/** The CPU multiplies 4-bit weights by activations of 8 bits, which alone is worth this much; others need not. */
+export const QUANTIZED_TOLERANCE = 0.03;
 
 /** Rows of the prompts: attention kernels that are wrong are so from 32 rows up; odd numbers meet the rests of tiles. */
 const PROMPT_ROWS = [64, 97, 200];
@@ -61,17 +69,50 @@ export async function selfTest(plan: DevicePlan, options: SelfTestOptions = {}):
   const speed = await measureSpeed(plan, options.signal);
   if (options.onlyIfFaster && speed.device > speed.cpu) return { offered, speed, cases: [] };
   const models = selfTestModels();
-  const cases: SelfTestCase[] = [];
+  const cases: SelfTestCase[] = [await compareQuantized(plan)];
   for (const [index, model] of models.entries()) {
     options.onProgress?.((index + 1) / (models.length + 1));
-    const expected = await allOutputs(model, CPU_PLAN, options.signal);
-    const actual = await allOutputs(model, plan, options.signal);
-    for (const [name, values] of expected) {
-      const error = Math.max(...values.map((value, i) => relativeError(actual.get(name)![i], value)));
-      cases.push({ name: `${name} (${model.name})`, error, tolerance: FLOAT32_TOLERANCE });
-    }
+    cases.push(...(await compareWithCpu(model, plan, options)));
   }
   return { offered, speed, cases };
+}
+
+/** Written so that NaN fails. */
+export function passes({ error, tolerance }: SelfTestCase): boolean {
+  return error <= tolerance;
+}
+
+/** One case for every kind of graph of a model. */
+export async function compareWithCpu(
+  model: SyntheticModel,
+  plan: DevicePlan,
+  { rows = PROMPT_ROWS, signal }: { readonly rows?: readonly number[]; readonly signal?: AbortSignal } = {},
+): Promise<SelfTestCase[]> {
+  const expected = await allOutputs(model, CPU_PLAN, rows, signal);
+  const actual = await allOutputs(model, plan, rows, signal);
+  return Array.from(expected, ([name, values]) => ({
+    name: `${name} (${model.name})`,
+    error: Math.max(...values.map((value, index) => relativeError(actual.get(name)![index], value))),
+    tolerance: FLOAT32_TOLERANCE,
+  }));
+}
+
+/** Products with 4-bit weights, for one row and for many. */
+async function compareQuantized(plan: DevicePlan): Promise<SelfTestCase> {
+  const { model, columns } = quantizedProduct();
+  const [expected, actual] = [await Session.create(model, 'cpu'), await Session.create(model, plan.device)];
+  let error = 0;
+  try {
+    for (const rows of [1, ...PROMPT_ROWS]) {
+      const feeds = { input: floatTensor(normalNumbers(14, rows * columns), [rows, columns]) };
+      const [right, mine] = [await expected.run(feeds), await actual.run(feeds)];
+      error = Math.max(error, relativeError(floats(mine.output), floats(right.output)));
+    }
+  } finally {
+    await expected.dispose();
+    await actual.dispose();
+  }
+  return { name: '4-bit product', error, tolerance: QUANTIZED_TOLERANCE };
 }
 
 /** Largest difference relative to the largest expected magnitude; NaN where anything is NaN or the lengths differ. */
@@ -92,6 +133,7 @@ type Outputs = Map<string, Float32Array[]>;
 async function allOutputs(
   model: SyntheticModel,
   plan: DevicePlan,
+  promptRows: readonly number[],
   signal: AbortSignal | undefined,
 ): Promise<Outputs> {
   const sessions = new GraphSessions(model.config, model.tensors, plan);
@@ -101,11 +143,13 @@ async function allOutputs(
   };
   try {
     await runTower(model, sessions, add);
-    for (const rows of PROMPT_ROWS) {
+    for (const rows of promptRows) {
       throwIfCancelled(signal);
       await runDecoder(model, sessions, rows, [], 'attention', add);
       const reductions = [halveAtLayerOne((scores) => add('score of a reduction', scores)), thinAtFirstStep];
       await runDecoder(model, sessions, rows, reductions, 'reduced attention', add);
+      const third = (model.config.text.numAttentionHeads * rows * rows * Float32Array.BYTES_PER_ELEMENT) / 3;
+      await runDecoder(model, sessions, rows, [], 'attention in chunks', add, third);
     }
   } finally {
     await sessions.dispose();
@@ -140,9 +184,13 @@ async function runDecoder(
   reductions: readonly Reduction[],
   name: string,
   add: (name: string, values: Float32Array) => void,
+  maxScoreBytes?: number,
 ): Promise<void> {
   let stage = `${name} over the prompt`;
-  using run = decoding(model, sessions, rows, reductions, (row) => add(stage, row.attention));
+  using run = decoding(model, sessions, rows, reductions, {
+    onAttention: (row) => add(stage, row.attention),
+    maxScoreBytes,
+  });
   add(stage, (await run.prefill(prompt(model, rows))).logits);
   stage = `${name} over the cache`;
   for (let step = 0; step < STEPS; step++) add(stage, (await run.step(step + 1)).logits);
@@ -153,7 +201,7 @@ function decoding(
   sessions: GraphSessions,
   rows: number,
   reductions: readonly Reduction[],
-  onAttention?: (row: AttentionRow) => void,
+  options: Pick<DecodingOptions, 'onAttention' | 'maxScoreBytes'> = {},
 ): Decoding {
   const stages: TraceStage[] = [];
   const { text } = config;
@@ -168,7 +216,7 @@ function decoding(
       stages,
       contextId: rows,
       onSelectionTime: () => undefined,
-      onAttention,
+      ...options,
     },
     rows + STEPS,
   );

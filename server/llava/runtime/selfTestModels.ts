@@ -1,6 +1,9 @@
 import type { TensorMap, TensorSource } from '../checkpoint/checkpoint';
 import type { LlavaConfig, TextConfig } from '../checkpoint/config';
 import { expectedTensors } from '../checkpoint/expectedTensors';
+import { quantizedSizes, quantizeRows } from '../checkpoint/quantize';
+import { linear } from '../graph/layers';
+import { GraphBuilder, type OnnxModel } from '../graph/onnx';
 import { mulberry32 } from '../mulberry32';
 
 /** A model of random weights that lies in memory: small, but with the shapes that kernels are chosen by. */
@@ -122,6 +125,41 @@ export function speedTestModel(): SyntheticModel {
   return synthetic('speed', llava(text, CLIP), 4);
 }
 
+/** A linear layer with 4-bit weights: `input` [rows, columns] -> `output`. */
+export function quantizedProduct(): { model: OnnxModel; columns: number } {
+  const [rows, columns] = [192, 256];
+  const sizes = quantizedSizes(rows, columns, 4);
+  const values = new Uint8Array(sizes.values);
+  const scales = new Float32Array(sizes.scales);
+  const zeroPoints = new Uint8Array(sizes.zeroPoints);
+  quantizeRows(normalNumbers(5, rows * columns), columns, 4, { values, scales, zeroPoints });
+  const bytesOf = (array: Float32Array | Uint8Array): Uint8Array =>
+    new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  const weight: TensorSource = {
+    ...inMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
+    quantization: {
+      bits: 4,
+      columns,
+      scales: inMemory('product.scales', 'F32', [sizes.scales], bytesOf(scales)),
+      zeroPoints: inMemory('product.zeroPoints', 'U8', [sizes.zeroPoints], zeroPoints),
+    },
+  };
+  const graph = new GraphBuilder('4-bit product');
+  const input = graph.input('input', 'float32', ['n', columns]);
+  const output = linear(graph, new Map([[weight.name, weight]]), input, 'product', false);
+  graph.output('output', output, 'float32', ['n', rows]);
+  return { model: graph.build(), columns };
+}
+
+function inMemory(
+  name: string,
+  dtype: TensorSource['dtype'],
+  shape: readonly number[],
+  bytes: Uint8Array,
+): TensorSource {
+  return { name, dtype, shape, file: '', offset: 0, byteLength: bytes.byteLength, bytes };
+}
+
 function synthetic(name: string, config: LlavaConfig, seed: number): SyntheticModel {
   const random = normalNumbers(seed, PERIOD);
   let next = 0;
@@ -131,16 +169,7 @@ function synthetic(name: string, config: LlavaConfig, seed: number): SyntheticMo
     const scale = deviation(tensor, shape);
     const mean = /norm.*\.weight$/.test(tensor) ? 1 : 0;
     for (let i = 0; i < values.length; i++) values[i] = mean + scale * random[next++ % PERIOD];
-    const bytes = new Uint8Array(values.buffer);
-    tensors.set(tensor, {
-      name: tensor,
-      dtype: 'F32',
-      shape,
-      file: '',
-      offset: 0,
-      byteLength: bytes.byteLength,
-      bytes,
-    });
+    tensors.set(tensor, inMemory(tensor, 'F32', shape, new Uint8Array(values.buffer)));
   }
   return { name, config, tensors };
 }
