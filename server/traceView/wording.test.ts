@@ -91,6 +91,13 @@ describe('why a token is where it is', () => {
     ]);
     expect(summaryWords(SYNTHETIC.allTokens(), names)).toEqual(['All 576 image tokens entered the decoder.']);
   });
+
+  it('counts a patch once that is part of several tokens', () => {
+    const [stage, ...rest] = trace.stages;
+    const twice = { ...stage, merged: [...stage.merged, { ...stage.merged[0], id: 576 }] };
+    const again = { ...result, trace: { ...trace, stages: [twice, ...rest] } };
+    expect(summaryWords(again, names)[1]).toContain('merged 469 into 21');
+  });
 });
 
 it('a warning has one click that says what it does', () => {

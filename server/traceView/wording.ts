@@ -260,7 +260,8 @@ export function summaryWords(result: AnswerResult, names: MethodNames): string[]
     const parts = [`kept ${formatCount(count((s) => s.kept.length))}`];
     const merged = count((s) => s.merged.length);
     if (merged > 0) {
-      const sources = count((s) => s.merged.reduce((sum, m) => sum + m.sources.length, 0));
+      // A patch may be part of several tokens (LLaMA-VID: of the context token and of its cell's average).
+      const sources = count((s) => new Set(s.merged.flatMap((m) => m.sources)).size);
       parts.push(`merged ${formatCount(sources)} into ${formatCount(merged)}`);
     }
     const dropped = count((s) => s.dropped.length);
