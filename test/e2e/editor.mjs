@@ -200,6 +200,19 @@ export async function contextMenu(page, target) {
   return menu;
 }
 
+/** Chooses an entry of an open menu. A menu that has just opened takes a click for the end of the one that opened it. */
+export async function chooseEntry(menu, label) {
+  const entry = menu.getByText(label, { exact: true });
+  await until(
+    async () => {
+      await succeeds(entry.click({ timeout: 3000 }));
+      return succeeds(entry.waitFor({ state: 'hidden', timeout: 3000 }));
+    },
+    Boolean,
+    `the entry "${label}" of the menu`,
+  );
+}
+
 /** Opens folders of the explorer down to a file, and returns its row. */
 export async function explorerRow(page, ...path) {
   for (const [index, name] of path.entries()) {
@@ -221,7 +234,7 @@ export async function explain(page, ...path) {
 /** Asks for an explanation through the explorer, and does not wait for it. */
 export async function startExplaining(page, ...path) {
   const menu = await contextMenu(page, await explorerRow(page, ...path));
-  await menu.getByText('Explain Image').click();
+  await chooseEntry(menu, 'Explain Image');
 }
 
 /** @returns {Promise<boolean>} whether it became visible in time */

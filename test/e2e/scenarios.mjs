@@ -8,6 +8,7 @@ import {
   answerTo,
   appears,
   askInInput,
+  chooseEntry,
   chooseMethod,
   chooseTheme,
   contextMenu,
@@ -148,7 +149,7 @@ export const scenarios = {
     const menu = await contextMenu(page, row);
     await screenshot('13 explorer menu');
     const before = await shownRun(page);
-    await menu.getByText('Explain Image').click();
+    await chooseEntry(menu, 'Explain Image');
     await answerTo(page, EXPLAIN, before);
     await tokenView(page).getByText('photo.jpg').first().waitFor();
     await screenshot('14 explained from the explorer');
@@ -236,7 +237,7 @@ export const scenarios = {
 
   async 'compare: several reductions in one table'({ page, screenshot }) {
     const menu = await contextMenu(page, await explorerRow(page, 'images', 'login.png'));
-    await menu.getByText('Compare Reductions...').click();
+    await chooseEntry(menu, 'Compare Reductions...');
     await askInInput(page, 'Is this a light or a dark theme?');
     await quickRows(page).filter({ hasText: 'FastV' }).first().waitFor();
     await page.locator('.quick-input-widget').getByText('3 Selected').waitFor();
@@ -315,7 +316,7 @@ export const scenarios = {
     const question = 'Is there a button?';
     const before = await shownRun(page);
     const menu = await contextMenu(page, await explorerRow(page, 'images', 'login.png'));
-    await menu.getByText('Ask About Image...').click();
+    await chooseEntry(menu, 'Ask About Image...');
     await askInInput(page, question);
     const answer = await answerTo(page, question, before);
     const run = await shownRun(page);
