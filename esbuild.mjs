@@ -33,6 +33,7 @@ const programs = [
   { ...node, entryPoints: { performance: 'bench/performance.ts' } },
   { ...node, entryPoints: { evaluateReductions: 'bench/reduction/evaluate.ts' } },
   { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
+  { ...node, entryPoints: { precision: 'bench/precision.ts' } },
   {
     bundle: true,
     platform: 'browser',

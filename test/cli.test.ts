@@ -122,6 +122,7 @@ describe('bad usage exits with 2', () => {
     [['ask', IMAGE, 'a', '--bogus'], /--bogus/],
     [['ask', IMAGE, 'a', '--fit', 'squeeze'], /pad, crop/],
     [['ask', IMAGE, 'a', '--device', 'abacus'], /auto, cpu/],
+    [['ask', IMAGE, 'a', '--precision', 'q2'], /auto, fp32, q4/],
     [['ask', IMAGE, 'a', '--max-tokens', '0'], /whole number/],
     [['ask', IMAGE, 'a', '--temperature', 'hot'], /--temperature/],
     [['ask', IMAGE, 'a', '--reduce', 'fastvv:layer=2'], /fastv/],
@@ -265,6 +266,11 @@ describe('fovea inspect', () => {
     expect(report.imageTokens).toBe(fixture.description.imageTokensPerImage);
     const costs = report.estimates.map((estimate: { prefillMacs: number }) => estimate.prefillMacs);
     expect(costs).toEqual(costs.toSorted((a: number, b: number) => b - a));
+    expect(report.precision).toMatchObject({ precision: 'fp32', reason: expect.stringContaining('small') });
+    const [exact, quantized] = report.precisions;
+    expect([exact.precision, quantized.precision]).toEqual(['fp32', 'q4']);
+    expect(quantized.readPerToken).toBeLessThan(exact.readPerToken);
+    expect(quantized.mappedBytes).toBeLessThan(exact.mappedBytes);
   });
 
   it('counts the tiles of a screenshot for a model that cuts pictures', async () => {
@@ -286,6 +292,7 @@ it('help names every option and method', async () => {
     '--model',
     '--reduce',
     '--trace',
+    '--precision',
     'fastv',
     'visionzip',
     'random',
@@ -295,4 +302,17 @@ it('help names every option and method', async () => {
   ]) {
     expect(stdout).toContain(word);
   }
+});
+
+it('asks with 4-bit weights, says so, and converts them once', async () => {
+  const args = ['--precision', 'q4', '--json', '--max-tokens', '3'];
+  const answers: string[] = [];
+  for (let i = 0; i < 2; i++) {
+    const outcome = await ask(IMAGE, ...args);
+    expect(outcome.code, outcome.stderr).toBe(0);
+    const { precision, answer } = JSON.parse(outcome.stdout);
+    expect(precision).toBe('q4');
+    answers.push(answer);
+  }
+  expect(answers[1]).toBe(answers[0]);
 });

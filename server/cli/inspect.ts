@@ -1,7 +1,19 @@
+import { totalmem } from 'node:os';
+
 import { cacheBytes, prefillMacs } from '../llava/analysis/flops';
 import { peakBytes, planOfSize } from '../llava/analysis/memory';
+import { weightMemory, type WeightMemory } from '../llava/analysis/weightMemory';
+import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import type { Checkpoint } from '../llava/checkpoint/checkpoint';
 import { openCheckpoint } from '../llava/checkpoint/open';
+import {
+  type ChosenPrecision,
+  choosePrecision,
+  decoderBytes,
+  type Precision,
+  PRECISIONS,
+} from '../llava/checkpoint/precision';
+import { sidecarBytes, sidecarFolder } from '../llava/checkpoint/sidecar';
 import { unreducedTokens } from '../llava/generate';
 import type { ImagePlan } from '../llava/imagePlan';
 import type { DeviceReport } from '../inference/devices';
@@ -9,6 +21,7 @@ import type { InspectCommand } from './arguments';
 import { outcome } from './devices';
 import { bytes } from './format';
 import { machineDevices } from './openModel';
+import { textTable } from './table';
 
 /** Text tokens around the image that the estimates assume: a chat template and a short question. */
 const ASSUMED_TEXT_TOKENS = 32;
@@ -33,11 +46,42 @@ interface Estimate {
 /** `fovea inspect`: what a checkpoint is, and what a question will cost with and without reduction. */
 export async function inspect(command: InspectCommand, signal: AbortSignal): Promise<void> {
   const checkpoint = await openCheckpoint(command.model, { signal });
-  const report = { ...describe(checkpoint), devices: await machineDevices().known() };
+  const report = {
+    ...describe(checkpoint),
+    convertedFolder: sidecarFolder(checkpoint, defaultCacheDirectory()),
+    precision: choosePrecision('auto', checkpoint.config, 'cpu', totalmem()),
+    precisions: await Promise.all(PRECISIONS.map((precision) => describePrecision(checkpoint, precision))),
+    devices: await machineDevices().known(),
+  };
   process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : render(report));
 }
 
-type Report = ReturnType<typeof describe> & { devices: DeviceReport[] };
+type Report = ReturnType<typeof describe> & {
+  /** Of converted weights; it may be deleted at any time. */
+  convertedFolder: string;
+  /** What `auto` chooses on the CPU. */
+  precision: ChosenPrecision;
+  precisions: PrecisionReport[];
+  devices: DeviceReport[];
+};
+
+/** The weights on the CPU. */
+interface PrecisionReport extends WeightMemory {
+  precision: Precision;
+  /** Bytes of weights that every answer token reads. */
+  readPerToken: number;
+  /** Converted weights in the cache folder, and those of them that have to be made first. */
+  converted: { total: number; missing: number };
+}
+
+async function describePrecision(checkpoint: Checkpoint, precision: Precision): Promise<PrecisionReport> {
+  return {
+    precision,
+    ...weightMemory(checkpoint, precision),
+    readPerToken: decoderBytes(checkpoint.config, precision),
+    converted: await sidecarBytes(checkpoint, precision, defaultCacheDirectory()),
+  };
+}
 
 function describe(checkpoint: Checkpoint) {
   const { config, parameters } = checkpoint;
@@ -52,8 +96,6 @@ function describe(checkpoint: Checkpoint) {
     family: config.modelType,
     parameters,
     dtypes,
-    /** Weights are mapped as fp32: this much address space and page cache, little private memory. */
-    weightBytes: parameters * Float32Array.BYTES_PER_ELEMENT,
     /** Of a screenshot of `image` pixels; `towerInputs` are the overview and the tiles with picture in them. */
     imageTokens,
     image: SCREENSHOT,
@@ -129,7 +171,7 @@ function render(report: Report): string {
       `${text.type}, ${text.layers} layers of ${text.width}, ${text.heads}/${text.keyValueHeads} heads of ${text.headDim}, feed-forward ${text.feedForward}, vocabulary ${text.vocabulary}${text.tiedHead ? ' (tied)' : ''}`,
     ],
     ['image tokens', `${imageTokenWords(report)}, ${report.contextTokens} positions in all`],
-    ['weights', `${bytes(report.weightBytes)} mapped as fp32`],
+    ['precision', `${report.precision.precision} (auto): ${report.precision.reason}`],
     ['devices', deviceLine(report.devices)],
   ];
   const label = Math.max(...rows.map(([name]) => name.length));
@@ -146,7 +188,21 @@ function render(report: Report): string {
       ].join(''),
     )
     .join('\n');
+  const precisions = textTable(
+    ['precision', 'own memory', 'mapped files', 'read per token', 'converted weights'],
+    report.precisions.map(({ precision, copiedBytes, mappedBytes, readPerToken, converted }) => [
+      precision,
+      bytes(copiedBytes),
+      bytes(mappedBytes),
+      bytes(readPerToken),
+      convertedWords(converted),
+    ]),
+  );
   return `${header}
+
+weights on the CPU (own memory: beside that of the question, below):
+${precisions.trimEnd()}
+converted weights lie in ${report.convertedFolder}, which may be deleted
 
 one image and ${report.textTokensAssumed} text tokens, reduced before the decoder (memory: at the peak on the CPU, without the weights):
 ${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}${'memory'.padStart(12)}
@@ -158,6 +214,11 @@ function imageTokenWords({ imageTokens, image, towerInputs }: Report): string {
   return towerInputs === 1
     ? `${imageTokens} per image`
     : `${imageTokens} for an image of ${image.width} x ${image.height} (an overview and ${towerInputs - 1} tiles)`;
+}
+
+function convertedWords({ total, missing }: PrecisionReport['converted']): string {
+  if (total === 0) return 'none';
+  return missing === 0 ? `${bytes(total)}, made` : `${bytes(total)}, ${bytes(missing)} to be made`;
 }
 
 /** What is known; `fovea devices` tests. */
