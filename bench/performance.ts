@@ -2,8 +2,9 @@
  * `npm run bench`: how fast the engine is, against the FLOPs model, the machine's peak, a control and other programs. Writes
  * docs/results/performance.json and performance.md.
  *
- *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--quick]
+ *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--quick]
  *
+ * `--peers` is a folder where `npm install --ignore-scripts node-llama-cpp` was run; without it that program is not measured.
  * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
  * `--out` is given.
  */
@@ -15,7 +16,8 @@ import { parseArgs } from 'node:util';
 import { PRECISIONS, type Precision } from '../server/llava/checkpoint/precision';
 import { ROOT } from './evaluationSet';
 import { type EngineResults, measureEngine } from './performance/engineStages';
-import { codeHash, describeMachine } from './performance/machine';
+import { measurePeers } from './performance/peers';
+import { codeHash, describeMachine, load } from './performance/machine';
 import {
   measureColdStart,
   measureMemory,
@@ -30,6 +32,8 @@ const SAMPLE = path.join(ROOT, 'media', 'samples', 'dialog.png');
 interface Plan {
   readonly shapes: readonly { readonly name: string; readonly precision: Precision }[];
   readonly memory: readonly { readonly name: string; readonly precision: Precision }[];
+  /** The shape whose text side other programs are given. */
+  readonly peers: string;
   readonly coldStarts: number;
   readonly questions: number;
 }
@@ -40,8 +44,7 @@ const FULL: Plan = {
     { name: 'smol', precision: 'fp32' },
     { name: 'smol', precision: 'q4' },
     { name: 'qwen-0.5b', precision: 'fp32' },
-    { name: 'qwen-0.5b', precision: 'q4' },
-    { name: '7b-short', precision: 'q4' },
+    { name: '7b-short', precision: 'fp32' },
   ],
   memory: [
     { name: 'embedded', precision: 'fp32' },
@@ -49,6 +52,7 @@ const FULL: Plan = {
     { name: 'smol-text', precision: 'q4' },
     { name: 'smol', precision: 'q4' },
   ],
+  peers: 'smol-text',
   coldStarts: 15,
   questions: 30,
 };
@@ -56,6 +60,7 @@ const FULL: Plan = {
 const QUICK: Plan = {
   shapes: [{ name: 'tiny', precision: 'fp32' }],
   memory: [{ name: 'tiny', precision: 'q4' }],
+  peers: 'tiny',
   coldStarts: 1,
   questions: 2,
 };
@@ -68,6 +73,7 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
       out: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      peers: { type: 'string' },
       memory: { type: 'string' },
       precision: { type: 'string', default: 'fp32' },
     },
@@ -107,6 +113,16 @@ async function main(): Promise<void> {
     const measured = await measureMemory(__filename, directory, { cacheDirectory: values.cache, precision });
     if (measured) memory.push({ title, precision, memory: measured });
   }
+  say('other programs');
+  const peers = await measurePeers({
+    folder: values.peers,
+    directory: checkpointOf(plan.peers, values.cache),
+    shape: shapeOf(plan.peers),
+    rounds: values.rounds === undefined ? shapeOf(plan.peers).rounds : Number(values.rounds),
+    cacheDirectory,
+    // Threads that wait for each other by spinning, as llama.cpp's do, stand still where others want the cores.
+    threads: load() > availableParallelism() ? 1 : availableParallelism(),
+  });
   say('start of a process');
   const coldStart = await measureColdStart(path.join(ROOT, 'model'), SAMPLE, plan.coldStarts);
   say('language server');
@@ -115,13 +131,14 @@ async function main(): Promise<void> {
   const results: PerformanceResults = {
     command: `npm run bench${values.quick ? ' -- --quick' : ''}`,
     machine: describeMachine(),
+    cores: availableParallelism(),
     code: codeHash(),
     shared: Math.max(...engine.map(({ load }) => load.median)) > availableParallelism(),
     engine,
     memory,
     coldStart,
     roundTrips,
-    peers: { runs: [], missing: [] },
+    peers,
   };
   const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
   if (out === undefined) process.stdout.write(renderPerformance(results));

@@ -4,10 +4,14 @@ import { cacheBytes, decodeMacs, prefillCost } from '../../server/llava/analysis
 import type { Precision } from '../../server/llava/checkpoint/precision';
 import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
 import { Decoding, type Prompt } from '../../server/llava/decoding';
-import type { AskOptions, Question } from '../../server/llava/generate';
+import {
+  generate,
+  type Generation,
+  type GenerationContext,
+  type Question,
+} from '../../server/llava/generate';
 import { LlavaModel } from '../../server/llava/model';
 import { mulberry32 } from '../../server/llava/mulberry32';
-import type { AnswerResult } from '../../server/protocol';
 import { type CacheInOutRun, openCacheInOut } from './cacheInOut';
 import { Clock, type Lap } from './clock';
 import { load, PEAK_MACS, peakProduct } from './machine';
@@ -149,11 +153,14 @@ async function measureOpen(
   const control = await openCacheInOut(text, tensors);
   const peak = await peakProduct();
 
-  const results: Record<string, AnswerResult> = {};
+  const results: Record<string, Generation> = {};
+  // The tower is the same for every method; where it is not what is measured, its output is taken over, and nothing else.
+  const { checkpoint, tokenizer, sessions, features } = model;
+  const withFeatures = { checkpoint, tokenizer, sessions, features };
   const asked =
-    (reduction: string): Subject =>
+    (reduction: string, context: GenerationContext = { checkpoint, tokenizer, sessions }): Subject =>
     async () => {
-      const { result, laps } = await timedAsk(model, { ...question, reduction }, { reuse: false });
+      const { result, laps } = await timedAsk(context, { ...question, reduction });
       results[reduction] = result;
       return laps;
     };
@@ -168,12 +175,12 @@ async function measureOpen(
       },
       whole: asked('none'),
       pruned: asked(pruning),
-      ...Object.fromEntries(cuts.map((spec) => [spec, asked(spec)])),
-      ...Object.fromEntries(SELECTIONS.map((spec) => [spec, asked(spec)])),
+      ...Object.fromEntries(cuts.map((spec) => [spec, asked(spec, withFeatures)])),
+      ...Object.fromEntries(SELECTIONS.map((spec) => [spec, asked(spec, withFeatures)])),
       followUp: async () => {
         // Another question goes before, so that the one that is timed is the second about its image.
         await model.ask({ ...question, question: 'Is there a button?' });
-        return (await timedAsk(model, question, {})).laps;
+        return (await timedAsk(model, question)).laps;
       },
       decode: async () => ({ step: await decodeTime(model, whole, shape.decodeSteps) }),
       decodePruned: async () => ({ step: await decodeTime(model, pruned, shape.decodeSteps) }),
@@ -252,15 +259,13 @@ function selecting(
 
 /** Asks, and takes the time at the borders of the stages. */
 async function timedAsk(
-  model: LlavaModel,
+  context: GenerationContext,
   question: Question,
-  options: AskOptions,
-): Promise<{ result: AnswerResult; laps: Record<string, Lap> }> {
+): Promise<{ result: Generation; laps: Record<string, Lap> }> {
   const whole = new Clock();
   const clock = new Clock();
   const laps: Record<string, Lap> = {};
-  const result = await model.ask(question, {
-    ...options,
+  const result = await generate(context, question, {
     onProgress: ({ stage }) => {
       const lap = clock.lap();
       if (stage === 'prefill') laps.vision = lap;
@@ -272,7 +277,7 @@ async function timedAsk(
 }
 
 /** Prompt tokens in each layer, from the trace of a method that acts inside the decoder. */
-function tokensPerLayerOf({ trace, costs }: AnswerResult, layers: number, textTokens: number): number[] {
+function tokensPerLayerOf({ trace, costs }: Generation, layers: number, textTokens: number): number[] {
   return Array.from({ length: layers }, (_, layer) => {
     const last = trace.stages.findLast(({ place }) => place.at === 'layer' && place.layer <= layer);
     return textTokens + (last ? last.kept.length : costs.imageTokens.atDecoder);

@@ -2,11 +2,13 @@ import type { EngineResults } from './engineStages';
 import type { PeerResults } from './peers';
 import type { ColdStart, Memory, RoundTrips } from './processes';
 import type { Summary, Times } from './statistics';
+import { renderTargets } from './targets';
 
 /** docs/results/performance.json. */
 export interface PerformanceResults {
   readonly command: string;
   readonly machine: string;
+  readonly cores: number;
   /** Hash of the sources that were measured. */
   readonly code: string;
   /** Programs that wanted a core while it ran; more than there are cores means that times are longer than they need be. */
@@ -35,6 +37,10 @@ spread widely. Ratios of processor time ("CPU", of runs in turn) are what can be
 
 "Of peak" is the FLOPs model's multiply-accumulates per second of processor time, against a product of 2048 x 2048 x 2048 that ran in the
 same round.
+
+## Targets
+
+${renderTargets(results, results.cores)}
 
 ## Stages
 

@@ -16,30 +16,30 @@ export interface Shape {
 }
 
 export const SHAPES: Record<string, Shape> = {
-  embedded: { title: 'embedded model (fovea-nano, 4.7 M)', rounds: 15, decodeSteps: 24 },
+  embedded: { title: 'embedded model (fovea-nano, 4.7 M)', rounds: 9, decodeSteps: 24 },
   smol: {
     title: 'ViT-L/14-336 + SmolLM2-135M',
     random: { decoder: 'smol', tower: 'clip-l-336' },
-    rounds: 7,
+    rounds: 5,
     decodeSteps: 16,
   },
   'qwen-0.5b': {
     title: 'ViT-L/14-336 + Qwen2-0.5B',
     random: { decoder: 'qwen-0.5b', tower: 'clip-l-336' },
-    rounds: 5,
+    rounds: 3,
     decodeSteps: 12,
   },
   '7b-short': {
     title: 'ViT-L/14-336 + Llama-7B, 2 of its 32 layers',
     random: { decoder: 'llama-7b', tower: 'clip-l-336', layers: 2 },
-    rounds: 5,
+    rounds: 3,
     decodeSteps: 8,
   },
   /** The text side alone: the tower is next to nothing. For its memory. */
   'smol-text': {
     title: 'SmolLM2-135M without a tower to speak of',
     random: { decoder: 'smol', tower: 'tiny' },
-    rounds: 1,
+    rounds: 7,
     decodeSteps: 8,
   },
   /** For a smoke run: every stage, nothing of interest. */

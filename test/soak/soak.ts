@@ -17,6 +17,11 @@ const CONCURRENT = 3;
 const CANCEL_SHARE = 0.15;
 const KILL_SHARE = 0.04;
 const SETTINGS_SHARE = 0.1;
+/** How many questions are one of the last {@link RECENT} again. */
+const REPEAT_SHARE = 0.2;
+const RECENT = 20;
+/** Answers that are read back from the cache at the end, at most. */
+const CHECKED = 50;
 /** Answers of these lengths: long enough to be told apart, short enough for hundreds of them. */
 const MAX_TOKENS = [6, 10, 16];
 const REDUCTIONS = [
@@ -117,6 +122,7 @@ class Soak {
   private readonly files: string[];
   private readonly texts: string[];
   private readonly answers = new Map<string, { asked: Asked; results: AskRequest.Result[] }>();
+  private readonly asked: { image: number; params: AskRequest.Params }[] = [];
   private readonly processes = new Set<number>();
   private readonly memory: MemorySample[] = [];
   /** All settings that any question under way may have seen. */
@@ -197,6 +203,20 @@ class Soak {
   private async one(): Promise<void> {
     const { random } = this;
     if (random() < SETTINGS_SHARE) await this.changeSettings();
+    // People ask again what they have asked before.
+    const again = random() < REPEAT_SHARE ? this.asked.at(-1 - Math.floor(random() * RECENT)) : undefined;
+    const { image, params } = again ?? this.newQuestion();
+    this.asked.push({ image, params });
+    const cancelAfter = random() < CANCEL_SHARE ? random() * 600 : undefined;
+    if (canListProcesses && random() < KILL_SHARE) setTimeout(() => this.kill(), random() * 400);
+    for (let attempt = 0; attempt < 8; attempt++) {
+      if (await this.ask(params, image, attempt === 0 ? cancelAfter : undefined)) return;
+    }
+    this.unexpected.push(`${params.question}: eight attempts failed`);
+  }
+
+  private newQuestion(): { image: number; params: AskRequest.Params } {
+    const { random } = this;
     const image = this.pick(this.files.map((_, index) => index));
     const params: AskRequest.Params = {
       images: [{ uri: pathToFileURL(this.files[image]).href }],
@@ -206,12 +226,7 @@ class Soak {
       ...(random() < 0.5 ? { reduction: this.pick(REDUCTIONS), fit: this.pick(FITS) } : {}),
       ...(random() < 0.3 ? { fresh: true } : {}),
     };
-    const cancelAfter = random() < CANCEL_SHARE ? random() * 600 : undefined;
-    if (canListProcesses && random() < KILL_SHARE) setTimeout(() => this.kill(), random() * 400);
-    for (let attempt = 0; attempt < 8; attempt++) {
-      if (await this.ask(params, image, attempt === 0 ? cancelAfter : undefined)) return;
-    }
-    this.unexpected.push(`${params.question}: eight attempts failed`);
+    return { image, params };
   }
 
   /** @returns whether it is settled: answered, or cancelled as wanted. */
@@ -316,10 +331,11 @@ class Soak {
     this.memory.push({ asked, server, inference: sizes.length > 0 ? Math.max(...sizes) : undefined });
   }
 
-  /** Asks again what is in the cache; it has to be what was answered before. @returns how many were. */
+  /** Asks the latest questions again; what comes from the cache has to be what was answered before. @returns how many did. */
   private async checkCache(): Promise<number> {
     let checked = 0;
-    for (const { asked, results } of this.answers.values()) {
+    // The latest first: the cache is small, and every answer that it lacks drives out the oldest that it holds.
+    for (const { asked, results } of [...this.answers.values()].reverse().slice(0, CHECKED)) {
       const { image, question, reduction, fit, maxTokens } = asked;
       const again = await this.server.ask({
         images: [{ uri: pathToFileURL(this.files[image]).href }],
@@ -330,8 +346,6 @@ class Soak {
       });
       results.push(again.result);
       if (again.result.cached) checked++;
-      // The cache holds what it may hold; this is about those that are there.
-      if (checked >= 50) break;
     }
     return checked;
   }
