@@ -346,7 +346,7 @@ export class Decoding implements Disposable {
     return this.cache;
   }
 
-  /** Makes the sessions that this question needs, so that their making is not counted as computing. */
+  /** Makes the sessions that the prefill needs, so that their making is not counted as computing. */
   async prepare(prompt: Prompt): Promise<void> {
     const { prefix } = this.beginning(prompt);
     let from = 0;
@@ -360,6 +360,10 @@ export class Decoding implements Disposable {
       if (taken) await this.runner.prepare(part, { past: true, embed: true });
       from = part.to;
     }
+  }
+
+  /** Makes the sessions that the steps need: once the first token is out, so that nobody waits for them. */
+  async prepareSteps(): Promise<void> {
     await this.runner.prepare(this.segment(0, undefined, 'last'), { past: true, embed: true });
   }
 

@@ -195,7 +195,7 @@ export async function generateFromPixels(
   const tokensPerLayer = decoding.cache.layers.map((layer) => layer.length);
 
   // sample -> stream -> atStep -> next token
-  const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace);
+  const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace, time);
   output = answer.first;
   const total = time.elapsed();
   const towerInputs = plans.reduce((sum, plan) => sum + plan.inputs.length, 0);
@@ -230,14 +230,14 @@ export async function generateFromPixels(
       imagesReused,
       prefixReused: decoding.reused,
       timings: {
-        load: time.of('load'),
+        load: time.of('load') + time.of('stepLoad'),
         decode: time.of('decode'),
         preprocess: time.of('preprocess'),
         vision: time.of('vision'),
         projector: time.of('projector'),
         selection: time.of('selection'),
         prefill: time.of('prefill'),
-        generate: total - firstToken,
+        generate: total - firstToken - time.of('stepLoad'),
         firstToken,
         total,
       },
@@ -363,6 +363,7 @@ async function answerTokens(
   maxTokens: number,
   options: AskOptions,
   trace: ReductionTrace,
+  time: Stopwatch,
 ): Promise<{ first: DecoderOutput; ids: number[]; text: string; finish: 'stop' | 'length' }> {
   const { checkpoint, tokenizer } = context;
   const { temperature = 0, topP = 1, seed = 0 } = question.sampling ?? {};
@@ -399,6 +400,12 @@ async function answerTokens(
     if (piece !== '') options.onToken?.(piece, ids.length - 1);
     if (stopped) finish = 'stop';
     if (last) break;
+    if (ids.length === 1) {
+      await decoding.prepareSteps();
+      const ready = performance.now();
+      time.add('stepLoad', ready - before);
+      before = ready;
+    }
     output = await decoding.step(id);
   }
   return { first, ids, text: text.trim(), finish };
