@@ -31,6 +31,7 @@ const programs = [
   { ...node, entryPoints: { demo: 'server/demo.ts' } },
   { ...node, entryPoints: { evaluateModel: 'bench/evaluateModel.ts' } },
   { ...node, entryPoints: { performance: 'bench/performance.ts' } },
+  { ...node, entryPoints: { gpu: 'bench/gpu.ts' } },
   { ...node, entryPoints: { evaluateReductions: 'bench/reduction/evaluate.ts' } },
   { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
   { ...node, entryPoints: { precision: 'bench/precision.ts' } },

@@ -33,10 +33,12 @@ describe('the precision is chosen', () => {
     expect(choosePrecision('q4', config('tiny'), 'cpu', GIGABYTE).precision).toBe('q4');
   });
 
-  it('as float32 on other devices', () => {
-    const { precision, reason } = choosePrecision('auto', config('llama-7b'), 'webgpu', 64 * GIGABYTE);
+  it('on WebGPU as on the CPU, and as float32 on other devices', () => {
+    expect(choosePrecision('auto', config('llama-7b'), 'webgpu', 64 * GIGABYTE).precision).toBe('q4');
+    expect(choosePrecision('auto', config('tiny'), 'webgpu', 64 * GIGABYTE).precision).toBe('fp32');
+    const { precision, reason } = choosePrecision('auto', config('llama-7b'), 'coreml', 64 * GIGABYTE);
     expect(precision).toBe('fp32');
-    expect(reason).toContain('webgpu');
+    expect(reason).toContain('coreml');
   });
 });
 

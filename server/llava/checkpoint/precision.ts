@@ -26,6 +26,9 @@ const SHARE_FOR_WEIGHTS = 0.6;
 const BYTES_PER_Q4_WEIGHT = (16 + 4 + 0.5) / 32;
 const BYTES_PER_Q8_WEIGHT = (32 + 4) / 32;
 
+/** Devices on which products with 4-bit weights are known to run, and are part of the self-test. */
+const WITH_4_BITS: readonly string[] = ['cpu', 'webgpu'];
+
 /** @param memoryBytes of the machine */
 export function choosePrecision(
   choice: PrecisionChoice,
@@ -34,8 +37,8 @@ export function choosePrecision(
   memoryBytes: number,
 ): ChosenPrecision {
   if (choice !== 'auto') return { precision: choice, reason: 'as asked for' };
-  if (device !== 'cpu')
-    return { precision: 'fp32', reason: `4-bit weights are for the CPU, not for ${device}` };
+  if (!WITH_4_BITS.includes(device))
+    return { precision: 'fp32', reason: `4-bit weights are not for ${device}` };
   const full = decoderBytes(config, 'fp32');
   if (full <= SMALL_DECODER_BYTES)
     return { precision: 'fp32', reason: `the decoder is small: an answer token reads ${size(full)}` };
