@@ -98,14 +98,15 @@ ${methods.map((method) => `| ${method} | ${budgets.map((budget) => curveCell(cur
 ## LLaMA-VID: one context token and a few content tokens
 
 The same ${curve.questions} questions. The decoder gets one token that the question gathered from all patches, and the averages of the cells of a grid.
+With few questions of a type (n) its share says little.
 
-| type | all tokens | ${contextTokens.map(({ content }) => `1 + ${content}`).join(' | ')} |
-|---|---|${contextTokens.map(() => '---').join('|')}|
-| **all** | ${percent(curve.full)} | ${contextTokens.map(({ all }) => percent(all)).join(' | ')} |
+| type | n | all tokens | ${contextTokens.map(({ content }) => `1 + ${content}`).join(' | ')} |
+|---|---|---|${contextTokens.map(() => '---').join('|')}|
+| **all** | ${curve.full.of} | ${percent(curve.full)} | ${contextTokens.map(({ all }) => percent(all)).join(' | ')} |
 ${Object.keys(contextTokens[0]?.byType ?? {})
   .map(
     (type) =>
-      `| ${type} | ${share(curve.byType[type])} | ${contextTokens.map(({ byType }) => share(byType[type])).join(' | ')} |`,
+      `| ${type} | ${curve.byType[type].of} | ${share(curve.byType[type])} | ${contextTokens.map(({ byType }) => share(byType[type])).join(' | ')} |`,
   )
   .join('\n')}
 
