@@ -37,9 +37,12 @@ describe('npm run bench', () => {
     expect(text(folder)).toBe(renderPerformance(results));
   });
 
-  it('measures the selection of every method that needs no trained head', () => {
+  it('measures the selection of every method that chooses before the answer and needs no trained head', () => {
     const measured = new Set(read(RESULTS).engine[0].selections.map(({ spec }) => spec.split(/[:+]/)[0]));
-    const all = REDUCTIONS.filter(({ description }) => !['dyrate', 'llamavid'].includes(description.id));
+    const all = REDUCTIONS.filter(
+      ({ description }) =>
+        !description.needs.includes('heads') && description.places.some((place) => place !== 'step'),
+    );
     for (const { description } of all) expect([...measured]).toContain(description.id);
   });
 

@@ -72,8 +72,12 @@ it('is marked for this platform', () => {
 });
 
 it('has the embedded model, byte for byte', () => {
-  const files = readdirSync(path.join(ROOT, 'model'));
+  const files = readdirSync(path.join(ROOT, 'model'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.relative(path.join(ROOT, 'model'), path.join(entry.parentPath, entry.name)))
+    .map((file) => file.replaceAll(path.sep, '/'));
   expect(files).toContain('model.safetensors');
+  expect(files).toContain('heads/llamavid.safetensors');
   for (const file of files) {
     const entry = entries.find(({ name }) => name === `extension/model/${file}`);
     expect(entry?.crc, file).toBe(crc32(readFileSync(path.join(ROOT, 'model', file))));

@@ -157,7 +157,9 @@ export async function measureRoundTrips(directory: string, questions: number): P
           () => undefined,
         )
         .finally(() => (running = false));
-      for (let trip = 0; trip < 10 && running; trip++) {
+      // Every second question is cancelled soon: some answers have ended before ten round trips have.
+      const trips = question % 2 === 0 ? 1 : 10;
+      for (let trip = 0; trip < trips && running; trip++) {
         const before = performance.now();
         await request(ImageFactsRequest.type, { image });
         if (running) facts.push(performance.now() - before);

@@ -40,6 +40,8 @@ export interface SoakOptions {
   readonly questions: number;
   readonly images: number;
   readonly seed: number;
+  /** Milliseconds within which a question that is to be cancelled is cancelled. */
+  readonly cancelWithin?: number;
   readonly onProgress?: (line: string) => void;
 }
 
@@ -207,7 +209,7 @@ class Soak {
     const again = random() < REPEAT_SHARE ? this.asked.at(-1 - Math.floor(random() * RECENT)) : undefined;
     const { image, params } = again ?? this.newQuestion();
     this.asked.push({ image, params });
-    const cancelAfter = random() < CANCEL_SHARE ? random() * 600 : undefined;
+    const cancelAfter = random() < CANCEL_SHARE ? random() * (this.options.cancelWithin ?? 600) : undefined;
     if (canListProcesses && random() < KILL_SHARE) setTimeout(() => this.kill(), random() * 400);
     for (let attempt = 0; attempt < 8; attempt++) {
       if (await this.ask(params, image, attempt === 0 ? cancelAfter : undefined)) return;
