@@ -73,6 +73,7 @@ export function calibrate(
   outcomes: readonly Outcome[],
   subjects: readonly Subject[],
   facts: ReadonlyMap<string, PictureFacts>,
+  ladder: readonly number[] = LADDER,
 ): Calibration {
   const exact = new Map(
     outcomes.map((entry) => [`${entry.set} ${entry.question} ${entry.spec}`, entry.exact]),
@@ -81,7 +82,7 @@ export function calibrate(
     questions.map(({ index }) => ({ set, index, facts: facts.get(`${set} ${image}`)! })),
   );
   const rightAt = (set: string, index: number, tokens: number, all: number): boolean => {
-    const step = tokens >= all ? undefined : (LADDER.findLast((budget) => budget <= tokens) ?? LADDER[0]);
+    const step = tokens >= all ? undefined : (ladder.findLast((budget) => budget <= tokens) ?? ladder[0]);
     const spec = step === undefined ? 'none' : `${CARRIER}:keep=${step}`;
     return exact.get(`${set} ${index} ${spec}`) ?? false;
   };
@@ -104,7 +105,7 @@ export function calibrate(
       tokens: mean(results.map(({ tokens }) => tokens)),
     };
   };
-  const fixed = LADDER.map((budget) => evaluate('fixed', budget, budget, () => budget));
+  const fixed = ladder.map((budget) => evaluate('fixed', budget, budget, () => budget));
   const distinct = MINIMA.flatMap((minimum) =>
     [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1, 1.2, 1.5, 2, 2.5, 3].map((ratio) =>
       evaluate('distinct', ratio, minimum, (picture) => ratio * picture.distinct),

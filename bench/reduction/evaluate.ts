@@ -66,14 +66,15 @@ export async function evaluateReductions(options: EvaluationOptions): Promise<st
     for (const subject of [...calibrating, ...testing]) {
       facts.set(`${subject.set} ${subject.image}`, await pictureFacts(model, subject));
     }
-    const ladder: Entry[] = ['none', ...LADDER.map((budget) => `${CARRIER}:keep=${budget}`)].map((spec) => ({
+    const budgets = options.quick ? [64] : LADDER;
+    const ladder: Entry[] = ['none', ...budgets.map((budget) => `${CARRIER}:keep=${budget}`)].map((spec) => ({
       method: spec,
       kind: 'method',
       budget: undefined,
       spec,
     }));
     await askAll(model, calibrating, ladder, log, { onProgress: progress('calibration') });
-    const calibration = calibrate(log.all, calibrating, facts);
+    const calibration = calibrate(log.all, calibrating, facts, budgets);
 
     const all = [...facts.values()][0].patches;
     const meant = allEntries(all, await availableHeads(model, testing[0]));
