@@ -200,7 +200,7 @@ answer(DownloadRequest.type, (params, { signal, partial, progress }) =>
 
 answer(ReductionsRequest.type, () => REDUCTIONS.map(({ description }) => description));
 
-answer(ExportTraceRequest.type, async ({ format, result, images }, { signal }) => {
+answer(ExportTraceRequest.type, async ({ format, result, earlier, images }, { signal }) => {
   const { supervisor } = running();
   const settings = await settingsOf(images[0]);
   const loaded = await Promise.all(images.map((image) => load(image, settings)));
@@ -208,6 +208,7 @@ answer(ExportTraceRequest.type, async ({ format, result, images }, { signal }) =
     {
       format,
       result,
+      earlier,
       images: loaded.map(({ bytes, facts }) => ({ bytes, name: facts.name })),
       limits: { maxPixels: settings.image.maxMegapixels * 1e6 },
     },

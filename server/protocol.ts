@@ -775,6 +775,8 @@ export namespace ExportTraceRequest {
     format: 'png' | 'json' | 'html';
     /** The answer as {@link AskRequest} gave it. */
     result: AnswerResult;
+    /** `html`, `json`: answers to be compared with it, about the same images, in the order of asking. */
+    earlier?: AnswerResult[];
     /** The same images in the same order. */
     images: ImageSource[];
   }
@@ -975,7 +977,14 @@ export type FromTokenView =
   | { type: 'action'; action: TokenViewAction }
   /** Save an export where the user says. `png` carries the picture (`data:image/png;base64,...`), the others the shown answer. */
   | { type: 'export'; format: 'png'; name: string; dataUrl: string }
-  | { type: 'export'; format: 'json' | 'html'; name: string; answer: TokenViewAnswer }
+  /** `earlier`: the answers that it is compared with, in the order of asking. */
+  | {
+      type: 'export';
+      format: 'json' | 'html';
+      name: string;
+      answer: TokenViewAnswer;
+      earlier?: AnswerResult[];
+    }
   /** The view may not write to the clipboard itself everywhere. */
   | { type: 'copyText'; text: string }
   /** A message for the log channel, e.g. a malformed message that was ignored. */

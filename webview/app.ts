@@ -1,12 +1,12 @@
 import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
 import { locateToken } from '../server/traceView/geometry';
-import { traceToJson } from '../server/traceView/json';
+import { answersToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
 import { AttentionPanel } from './attention/attentionPanel';
 import { chartCanvas } from './attention/chart';
 import { AskForm } from './askForm';
 import { Compare } from './compare';
-import { Comparison } from './comparison';
+import { comparedRuns, Comparison } from './comparison';
 import { fill, h } from './dom';
 import { download, exportName, figureCanvas } from './exporting';
 import { FirstRun } from './firstRun';
@@ -28,6 +28,7 @@ import {
   shownRun,
   stateOfPage,
   type Look,
+  type Run,
   type State,
 } from './state';
 import { Tabs, tabsOf } from './tabs';
@@ -167,8 +168,10 @@ export class App implements Actions {
     const answer = run && answerOf(run);
     if (!answer) return;
     const name = exportName(answer.pictures[0]?.name ?? '', 'json');
-    if (!this.host.page) return this.host.post({ type: 'export', format: 'json', name, answer });
-    const url = URL.createObjectURL(new Blob([traceToJson(answer.result)], { type: 'application/json' }));
+    const earlier = this.comparedWith(run);
+    if (!this.host.page) return this.host.post({ type: 'export', format: 'json', name, answer, earlier });
+    const json = answersToJson([...earlier, answer.result]);
+    const url = URL.createObjectURL(new Blob([json], { type: 'application/json' }));
     download(name, url);
     setTimeout(() => URL.revokeObjectURL(url), SAY_MS);
   }
@@ -182,7 +185,16 @@ export class App implements Actions {
         format: 'html',
         name: exportName(answer.pictures[0]?.name ?? '', 'html'),
         answer,
+        earlier: this.comparedWith(run),
       });
+  }
+
+  /** In the tab Compare an export holds every answer of the table. */
+  private comparedWith(run: Run): AnswerResult[] {
+    if (this.state.tab !== 'comparison') return [];
+    return comparedRuns(this.state, run).flatMap((other) =>
+      other.number === run.number ? [] : [other.result],
+    );
   }
 
   exportChart(chart: SVGElement, name: string): void {

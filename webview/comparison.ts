@@ -6,6 +6,7 @@ import { MEASURES, specLine } from './compare';
 import { fill, h, type Child } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
 import type { Run, State } from './state';
+import { button } from './toolkit';
 import { themePalette } from './theme';
 
 /** Width of a token map in the table, in pixels. */
@@ -45,13 +46,16 @@ export class Comparison implements Part {
     tabindex: 0,
   });
   private readonly memo = new Memo();
+  /** A standalone page is its own HTML export. */
+  private canSavePage = false;
   private order: Order = { column: undefined, descending: false };
 
   constructor(private readonly actions: Actions) {}
 
-  render({ state, run }: Scene): void {
+  render({ state, run, canAsk }: Scene): void {
     this.element.hidden = state.tab !== 'comparison';
     if (this.element.hidden || !run) return;
+    this.canSavePage = canAsk;
     if (!this.memo.changed(run.number, state.runs, document.body.className)) return;
     this.draw(run, comparedRuns(state, run));
   }
@@ -73,6 +77,17 @@ export class Comparison implements Part {
         'p',
         { class: 'hint' },
         'Underlined words are not in the first answer. Costs are those of one run each.',
+      ),
+      h(
+        'div',
+        { class: 'comparison-exports' },
+        this.canSavePage &&
+          button({
+            label: 'Export as Page (HTML)',
+            class: 'quiet',
+            onClick: () => this.actions.exportPage(),
+          }),
+        button({ label: 'Export Data (JSON)', class: 'quiet', onClick: () => this.actions.exportData() }),
       ),
       h(
         'div',

@@ -66,7 +66,7 @@ const COMPOSITIONS: readonly [method: string, spec: (budget: number) => string][
   ['mmr + fastv', (budget) => `mmr:keep=${2 * budget}+fastv:layer=2,keep=${budget}`],
 ];
 
-/** LLaMA-VID's content cells along a side: 1 + 1, 1 + 4, 1 + 16, 1 + 64 tokens. */
+/** LLaMA-VID's content cells along a side: 1 + 1, 1 + 4, 1 + 16, 1 + 64 tokens; the last two stand with the budgets 16 and 64. */
 const LLAMA_VID_GRIDS: readonly number[] = [1, 2, 4, 8];
 
 /** Heads that a model has or has not: what cannot run is left out, and the results say so. */
@@ -111,6 +111,9 @@ export function entries(all: number, heads: AvailableHeads): Entry[] {
       });
     }
   }
+  if (heads.dyRate.length > 0) {
+    list.push({ method: 'fixedrate', kind: 'adaptive', budget: undefined, spec: 'fixedrate:keep=50%' });
+  }
   for (const variant of heads.dyRate) {
     list.push({
       method: `dyrate ${variant}`,
@@ -121,12 +124,10 @@ export function entries(all: number, heads: AvailableHeads): Entry[] {
   }
   if (heads.llamaVid) {
     for (const grid of LLAMA_VID_GRIDS) {
-      list.push({
-        method: 'llamavid',
-        kind: 'method',
-        budget: 1 + grid * grid,
-        spec: `llamavid:grid=${grid}`,
-      });
+      const budget = BUDGETS.find((tokens) => tokens === grid * grid);
+      const method = budget === undefined ? `llamavid, 1 + ${grid * grid} tokens` : 'llamavid';
+      const kind = budget === undefined ? 'adaptive' : 'method';
+      list.push({ method, kind, budget, spec: `llamavid:grid=${grid}` });
     }
   }
   const first = list.findIndex(({ method }) => method === 'visionzip');

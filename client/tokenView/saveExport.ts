@@ -35,7 +35,7 @@ export async function saveExport(
 }
 
 async function exported(
-  { format, answer }: ExportMessage & { format: 'json' | 'html' },
+  { format, answer, earlier }: ExportMessage & { format: 'json' | 'html' },
   images: readonly ImageSource[],
   client: FoveaLanguageClient,
 ): Promise<string> {
@@ -45,6 +45,7 @@ async function exported(
   const file = await client.request(ExportTraceRequest.type, {
     format,
     result: answer.result,
+    earlier,
     images: sources,
   });
   return file.base64;

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { toPng } from '../llava/vision/decode';
 import type { ExportedFile, ExportOrder } from '../inference/messages';
 import { REDUCTIONS } from '../llava/reduction/registry';
-import { traceToHtml, traceToJson, traceToPng } from './traceExport/traceExport';
+import { answersToJson, traceToHtml, traceToPng } from './traceExport/traceExport';
 
 /** Longer side of a picture in an export, in pixels: sharp on a page, and no photo archive. */
 const MAX_SIDE = 1600;
@@ -13,10 +13,10 @@ const MAX_SIDE = 1600;
  * @param webviewScript path of the built token view, which a self-contained page carries.
  */
 export async function exportAnswer(order: ExportOrder, webviewScript: string): Promise<ExportedFile> {
-  const { format, result, images } = order;
+  const { format, result, earlier = [], images } = order;
   const name = `${fileStem(images[0]?.name)}.${result.reduction === 'none' ? 'answer' : 'tokens'}.${format}`;
   if (format === 'json')
-    return { name, mimeType: 'application/json', data: Buffer.from(traceToJson(result)) };
+    return { name, mimeType: 'application/json', data: Buffer.from(answersToJson([...earlier, result])) };
   const pictures = await Promise.all(
     images.map(async (image) => ({
       name: image.name,
@@ -26,7 +26,7 @@ export async function exportAnswer(order: ExportOrder, webviewScript: string): P
   if (format === 'png') return { name, mimeType: 'image/png', data: await traceToPng(result, pictures) };
   const script = await readFile(webviewScript, 'utf8');
   const methods = REDUCTIONS.map(({ description }) => description);
-  const page = traceToHtml(result, pictures, script, { methods });
+  const page = traceToHtml(result, pictures, script, { methods, earlier });
   return { name, mimeType: 'text/html', data: Buffer.from(page) };
 }
 

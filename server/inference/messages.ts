@@ -49,6 +49,8 @@ export interface ImageLimits {
 export interface ExportOrder {
   format: 'png' | 'json' | 'html';
   result: AnswerResult;
+  /** Answers that stand beside it, in the order of asking. */
+  earlier?: AnswerResult[];
   /** Encoded image files, in the order of the prompt. */
   images: { bytes: Uint8Array; name: string }[];
   limits: ImageLimits;

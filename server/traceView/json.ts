@@ -10,6 +10,12 @@ export function traceToJson(result: AnswerResult): string {
   return `${JSON.stringify({ format: 'fovea-trace', ...sharedResult(result) })}\n`;
 }
 
+/** Answers that were compared, in the order of asking; one alone as {@link traceToJson} writes it. */
+export function answersToJson(results: readonly AnswerResult[]): string {
+  if (results.length === 1) return traceToJson(results[0]);
+  return `${JSON.stringify({ format: 'fovea-comparison', answers: results.map(sharedResult) })}\n`;
+}
+
 /** Attention is drawn as colour: more digits than this only cost room. */
 const KEPT_DIGITS = 3;
 

@@ -317,7 +317,7 @@ const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
   action: shape({ action }),
   export: any(
     shape({ format: oneOf('png'), name: text, dataUrl }),
-    shape({ format: oneOf('json', 'html'), name: text, answer }),
+    shape({ format: oneOf('json', 'html'), name: text, answer, earlier: optional(list(result)) }),
   ),
   copyText: shape({ text }),
   log: shape({ message: text }),

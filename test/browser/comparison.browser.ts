@@ -121,6 +121,21 @@ describe('the tab "Compare"', () => {
       expect(await page.locator('.words').innerText()).toContain('Save the file');
     }));
 
+  it('exports every answer of the table, as a page and as data', () =>
+    withView(THREE, async ({ page, posted }) => {
+      await openTab(page);
+      await page.getByRole('button', { name: 'Export as Page (HTML)' }).click();
+      await page.getByRole('button', { name: 'Export Data (JSON)' }).click();
+      const exports = (await posted()).flatMap((message) =>
+        message.type === 'export' && message.format !== 'png' ? [message] : [],
+      );
+      expect(exports.map(({ format }) => format)).toEqual(['html', 'json']);
+      for (const { answer, earlier } of exports) {
+        const answers = [...(earlier ?? []), answer.result].map((result) => result.answer);
+        expect(answers.sort()).toEqual(['Load', 'Save a file', 'Save the file']);
+      }
+    }));
+
   it('shows hostile text as text', () =>
     withView(
       [setup, ...run(1, 'none', ['yes']), ...run(2, HOSTILE_TEXTS[0], [...HOSTILE_TEXTS])],

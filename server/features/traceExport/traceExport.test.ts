@@ -6,7 +6,7 @@ import { HOSTILE_TEXTS } from '../../../test/hostile/texts';
 import { SYNTHETIC, SYNTHETIC_METHODS, syntheticResult } from '../../../webview/testing/syntheticResult';
 import { figureOf } from '../../traceView/figure';
 import { parsePage } from '../../traceView/page';
-import { traceToHtml, traceToJson, traceToPng } from './traceExport';
+import { answersToJson, traceToHtml, traceToJson, traceToPng } from './traceExport';
 
 const SCRIPT = 'globalThis.ran = "<" + "b>";';
 
@@ -107,6 +107,20 @@ describe('traceToHtml', () => {
     };
     expect(code.content).not.toMatch(/<\/script|<!--/i);
     expect(ran(code.content)).toBe(ran(script));
+  });
+});
+
+describe('answersToJson', () => {
+  it('lists compared answers without where the model lies, and one alone as itself', () => {
+    const [first, second] = [SYNTHETIC.tokens576(), SYNTHETIC.allTokens()];
+    const json = JSON.parse(answersToJson([first, second])) as {
+      format: string;
+      answers: { reduction: string; model: { directory: string } }[];
+    };
+    expect(json.format).toBe('fovea-comparison');
+    expect(json.answers.map(({ reduction }) => reduction)).toEqual([first.reduction, second.reduction]);
+    expect(json.answers.map(({ model }) => model.directory)).toEqual(['', '']);
+    expect(answersToJson([first])).toBe(traceToJson(first));
   });
 });
 

@@ -1,4 +1,4 @@
 /** One answer with its tokens as a file. */
 export { traceToHtml, type ExportedImage, type HtmlOptions } from './html';
 export { traceToPng } from './png';
-export { traceToJson } from '../../traceView/json';
+export { answersToJson, traceToJson } from '../../traceView/json';
