@@ -95,7 +95,7 @@ export function entries(all: number, heads: AvailableHeads): Entry[] {
     for (const [method, spec] of COMPOSITIONS) {
       list.push({ method, kind: 'composition', budget, spec: spec(budget) });
     }
-    for (const variant of heads.dyRate) {
+    for (const variant of heads.dyRate.slice(0, 1)) {
       const dyRate = `dyrate:variant=${variant}`;
       list.push({
         method: `visionzip + dyrate ${variant}`,

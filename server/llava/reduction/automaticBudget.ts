@@ -3,10 +3,10 @@ import type { Grid, PatchPixels } from './reduction';
 
 /**
  * The rule behind the budget `auto`: as many tokens as the picture has distinct patches, times RATIO, but never fewer than MINIMUM.
- * Both were chosen by `npm run eval` on questions that its results are not measured on: the smallest budget that loses no more
- * than a point of accuracy there (docs/results/reduction.md, "Automatic budget"; a test compares these numbers with it).
+ * Both were chosen by `npm run eval` on pictures that its results are not measured on: the fewest tokens that lose no more than a point
+ * against the best fixed budget there (docs/results/reduction.md, "Automatic budget"; a test compares these numbers with it).
  */
-export const AUTOMATIC_BUDGET = { ratio: 1.5, minimum: 64 } as const;
+export const AUTOMATIC_BUDGET = { ratio: 1, minimum: 32 } as const;
 
 /** A number of tokens that was chosen by looking at a picture, and why. */
 export interface AutomaticBudget {
@@ -37,7 +37,9 @@ export function automaticBudget(planes: readonly PicturePlane[]): AutomaticBudge
       ? 'so many that nothing is dropped'
       : tokens === minimum
         ? `never fewer than ${minimum} tokens`
-        : `${ratio} tokens for each`;
+        : ratio === 1
+          ? 'one token for each'
+          : `${ratio} tokens for each`;
   return {
     tokens,
     reason: `Chosen automatically: ${tokens} of ${patches} tokens. ${distinct} patches differ from their neighbours (${rule}).`,
