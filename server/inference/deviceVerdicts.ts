@@ -6,7 +6,7 @@ import type { AttentionKernel, Device } from '../llava/runtime/device';
 
 /** What a device's test in a throwaway process came to. */
 export type DeviceVerdict =
-  /** `worst`: largest difference from the CPU, relative to the output; `speedup`: the CPU's time over the device's. */
+  /** `worst`: largest difference from the CPU in float32, relative to the output; `speedup`: the CPU's time over the device's. */
   | { readonly outcome: 'passed'; readonly worst: number; readonly speedup: number }
   /** `worst` is null where the device computed NaN; `where` names the graph. */
   | { readonly outcome: 'wrong'; readonly worst: number | null; readonly where: string }

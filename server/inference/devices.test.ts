@@ -131,6 +131,13 @@ describe('what a report says', () => {
     expect(at(Infinity)).toMatchObject({ outcome: 'wrong', worst: null });
   });
 
+  it('the largest error in float32, beside that of 4-bit products', () => {
+    const cases = [good, { name: '4-bit product', error: 0.01, tolerance: 0.03 }];
+    expect(verdictOf(WEBGPU, { offered: ['webgpu'], speed, cases })).toMatchObject({ worst: 1e-6 });
+    const wrong = [good, { name: '4-bit product', error: 0.04, tolerance: 0.03 }];
+    expect(verdictOf(WEBGPU, { offered: ['webgpu'], speed, cases: wrong }).outcome).toBe('wrong');
+  });
+
   it('NaN counts before a large error', () => {
     const cases = [
       { ...good, error: 5 },
