@@ -33,7 +33,6 @@ describe('npm run bench', () => {
     }
     expect(run.speedups.map(({ expected }) => expected).every((factor) => factor > 1)).toBe(true);
     expect(results.coldStart.firstToken.minimum).toBeGreaterThan(results.coldStart.node.minimum);
-    expect(results.roundTrips.factsP99).toBeGreaterThan(0);
     expect(text(folder)).toBe(renderPerformance(results));
   });
 

@@ -18,12 +18,7 @@ import { ROOT } from './evaluationSet';
 import { type EngineResults, measureEngine } from './performance/engineStages';
 import { measurePeers } from './performance/peers';
 import { codeHash, describeMachine, load } from './performance/machine';
-import {
-  measureColdStart,
-  measureMemory,
-  measureRoundTrips,
-  memoryOfThisProcess,
-} from './performance/processes';
+import { measureColdStart, measureMemory, memoryOfThisProcess } from './performance/processes';
 import { type PerformanceResults, renderPerformance } from './performance/results';
 import { checkpointOf, shapeOf } from './performance/shapes';
 
@@ -35,7 +30,6 @@ interface Plan {
   /** The shape whose text side other programs are given. */
   readonly peers: string;
   readonly coldStarts: number;
-  readonly questions: number;
 }
 
 const FULL: Plan = {
@@ -54,7 +48,6 @@ const FULL: Plan = {
   ],
   peers: 'smol-text',
   coldStarts: 15,
-  questions: 30,
 };
 
 const QUICK: Plan = {
@@ -62,7 +55,6 @@ const QUICK: Plan = {
   memory: [{ name: 'tiny', precision: 'q4' }],
   peers: 'tiny',
   coldStarts: 1,
-  questions: 2,
 };
 
 async function main(): Promise<void> {
@@ -87,6 +79,8 @@ async function main(): Promise<void> {
     process.stdout.write(JSON.stringify({ memory }));
     return;
   }
+  // Of what was built, whatever is edited while this runs.
+  const code = codeHash();
   const plan = values.quick ? QUICK : FULL;
   const chosen = values.shapes?.split(',');
   const shapes = plan.shapes.filter(({ name }) => chosen?.includes(name) ?? true);
@@ -110,7 +104,7 @@ async function main(): Promise<void> {
     const { title } = shapeOf(name);
     say(`${title}, ${precision}: memory`);
     const directory = checkpointOf(name, values.cache);
-    const measured = await measureMemory(__filename, directory, { cacheDirectory: values.cache, precision });
+    const measured = await measureMemory(__filename, directory, { cacheDirectory, precision });
     if (measured) memory.push({ title, precision, memory: measured });
   }
   say('other programs');
@@ -125,19 +119,16 @@ async function main(): Promise<void> {
   });
   say('start of a process');
   const coldStart = await measureColdStart(path.join(ROOT, 'model'), SAMPLE, plan.coldStarts);
-  say('language server');
-  const roundTrips = await measureRoundTrips(path.join(ROOT, 'model'), plan.questions);
 
   const results: PerformanceResults = {
     command: `npm run bench${values.quick ? ' -- --quick' : ''}`,
     machine: describeMachine(),
     cores: availableParallelism(),
-    code: codeHash(),
+    code,
     shared: Math.max(...engine.map(({ load }) => load.median)) > availableParallelism(),
     engine,
     memory,
     coldStart,
-    roundTrips,
     peers,
   };
   const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));

@@ -1,6 +1,6 @@
 import type { EngineResults } from './engineStages';
 import type { PeerResults } from './peers';
-import type { ColdStart, Memory, RoundTrips } from './processes';
+import type { ColdStart, Memory } from './processes';
 import type { Summary, Times } from './statistics';
 import { renderTargets } from './targets';
 
@@ -16,13 +16,12 @@ export interface PerformanceResults {
   readonly engine: readonly EngineResults[];
   readonly memory: readonly { readonly title: string; readonly precision: string; readonly memory: Memory }[];
   readonly coldStart: ColdStart;
-  readonly roundTrips: RoundTrips;
   readonly peers: PeerResults;
 }
 
 /** docs/results/performance.md. */
 export function renderPerformance(results: PerformanceResults): string {
-  const { engine, memory, coldStart, roundTrips, peers } = results;
+  const { engine, memory, coldStart, peers } = results;
   return `# Performance
 
 Made by \`${results.command}\` on: ${results.machine}. Sources \`${results.code}\`. Random weights in the shapes of real models, except the
@@ -176,10 +175,7 @@ ${
 \`fovea ask\` with the embedded model, from the start of the process to the first token of the answer:
 ${spread(coldStart.firstToken)}; Node alone takes ${spread(coldStart.node)}.
 
-## The language server while a question is being answered
-
-Facts about an image: ${spread(roundTrips.facts)}, 99th percentile ${milliseconds(roundTrips.factsP99)}. From cancelling a question to its end:
-${spread(roundTrips.cancel)}.
+How soon the language server answers meanwhile: [responsiveness.md](responsiveness.md).
 
 ## Peers
 

@@ -20,7 +20,7 @@ export function renderTargets(results: PerformanceResults, cores: number): strin
   const rows = targets(results, cores).map((target) => {
     const { stage, unit, must, stretch, atLeast, measured, undisturbed, note } = target;
     const show = (value: number | undefined): string =>
-      value === undefined ? '–' : `${value.toPrecision(value < 100 ? 2 : 3).replace(/e\+.*$/, '')} ${unit}`;
+      value === undefined ? '–' : `${value.toFixed(value < 10 ? 2 : 0)} ${unit}`;
     const sign = atLeast ? '≥' : '≤';
     const aims = `${sign} ${must} ${unit}${stretch === undefined ? '' : ` / ${sign} ${stretch} ${unit}`}`;
     return `| ${stage} | ${aims} | ${show(measured)} | ${show(undisturbed)} | ${verdict(target)} | ${note ?? ''} |`;
@@ -43,7 +43,7 @@ function verdict({ must, stretch, atLeast, measured, undisturbed }: Target): str
 }
 
 function targets(results: PerformanceResults, cores: number): Target[] {
-  const { engine, memory, coldStart, roundTrips, peers } = results;
+  const { engine, memory, coldStart, peers } = results;
   const smol = (precision: string): EngineResults | undefined =>
     engine.find((run) => run.title.includes('SmolLM2') && run.precision === precision);
   const [full, quantized] = [smol('fp32'), smol('q4')];
@@ -138,13 +138,6 @@ function targets(results: PerformanceResults, cores: number): Target[] {
       must: 1.5,
       stretch: 0.8,
       measured: seconds(coldStart.firstToken.minimum),
-    },
-    {
-      stage: 'language server round trip during a run, 99th percentile',
-      unit: 'ms',
-      must: 50,
-      stretch: 20,
-      measured: roundTrips.factsP99,
     },
   ];
 }
