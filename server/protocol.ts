@@ -211,8 +211,11 @@ export interface AnswerResult {
   /** The canonical reduction spec, `none` included. */
   reduction: string;
   question: string;
-  /** Where the pictures were reduced: patches that look like text, and how many of them went on neither unchanged nor alone. */
-  fineText?: { patches: number; lost: number };
+  /**
+   * Where the pictures were reduced: patches that look like text, how many of them did not reach the answer unchanged and alone, and the
+   * same as a share (0..1) where a patch that some layers of the decoder have seen counts for the layers that have not.
+   */
+  fineText?: { patches: number; lost: number; share: number };
   warning?: AnswerWarning;
 }
 

@@ -3,12 +3,13 @@
  * and its curves.
  *
  *   node dist/evaluateReductions.js [--model FOLDER] [--words N] [--real N] [--calibration N] [--costs N] [--minutes M] [--quick]
- *                                   [--output FOLDER] [--log FOLDER]
+ *                                   [--output FOLDER] [--log FOLDER] [--render]
  *
  * The numbers count pictures; each is asked everything that its set asks about it. Outcomes are kept as they come (`--log`, by default out/eval), so that an
- * interrupted run goes on where it stopped; `--minutes` ends the asking, and what has been asked until then is reported.
+ * interrupted run goes on where it stopped; `--minutes` ends the asking, and what has been asked until then is reported. `--render` measures nothing and writes
+ * report and curves of the results that are there.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -20,7 +21,7 @@ import { OutcomeLog } from './outcomes';
 import { drawCurves, renderReport } from './report';
 import { askAll, availableHeads, type Cost, measureCosts, type Subject, subjectsOf } from './run';
 import { automaticEntries, entries as allEntries, type Entry, QUICK_METHODS } from './specs';
-import { summarize } from './summary';
+import { type ReductionResults, summarize } from './summary';
 
 export interface EvaluationOptions {
   readonly model: string;
@@ -99,17 +100,22 @@ export async function evaluateReductions(options: EvaluationOptions): Promise<st
       costs,
       calibration,
     });
-    await mkdir(options.output, { recursive: true });
-    const files: Record<string, string> = {
-      'reduction.json': `${JSON.stringify(results, undefined, 1)}\n`,
-      'reduction.md': renderReport(results),
-      ...drawCurves(results),
-    };
-    for (const [file, text] of Object.entries(files)) await writeFile(path.join(options.output, file), text);
-    return Object.keys(files).map((file) => path.join(options.output, file));
+    return await writeResults(results, options.output);
   } finally {
     await model.dispose();
   }
+}
+
+/** The results with the report and curves that are made of them. @returns what was written. */
+async function writeResults(results: ReductionResults, output: string): Promise<string[]> {
+  await mkdir(output, { recursive: true });
+  const files: Record<string, string> = {
+    'reduction.json': `${JSON.stringify(results, undefined, 1)}\n`,
+    'reduction.md': renderReport(results),
+    ...drawCurves(results),
+  };
+  for (const [file, text] of Object.entries(files)) await writeFile(path.join(output, file), text);
+  return Object.keys(files).map((file) => path.join(output, file));
 }
 
 /** One of each in turn, so that a run that is cut short has seen both sets. */
@@ -134,10 +140,18 @@ async function main(): Promise<void> {
       costs: { type: 'string', default: '6' },
       minutes: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      render: { type: 'boolean', default: false },
       output: { type: 'string', default: path.join(ROOT, 'docs', 'results') },
       log: { type: 'string', default: path.join(ROOT, 'out', 'eval') },
     },
   });
+  if (values.render) {
+    const json = await readFile(path.join(values.output, 'reduction.json'), 'utf8');
+    process.stdout.write(
+      `${(await writeResults(JSON.parse(json) as ReductionResults, values.output)).join('\n')}\n`,
+    );
+    return;
+  }
   const written = await evaluateReductions({
     ...values,
     words: Number(values.words),

@@ -1,6 +1,8 @@
 import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
+import type { FineText } from '../../server/llava/fineText';
+
 /** What came of one question under one reduction. */
 export interface Outcome {
   /** `words`, `letters` or `real`: names of evaluation sets. */
@@ -14,8 +16,8 @@ export interface Outcome {
   readonly answerTokens: number;
   readonly cacheBytes: number;
   readonly prefillMacs: number;
-  /** Patches with text-like pixels in the picture, and how many of them went into no token of their own. */
-  readonly text: { readonly patches: number; readonly lost: number };
+  /** Patches with text-like pixels in the picture, how many of them did not reach the answer, and the share that decides the warning. */
+  readonly text: FineText;
 }
 
 /** Outcomes on disk, one JSON object a line, appended as they come: a run that was interrupted goes on where it stopped. */

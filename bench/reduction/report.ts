@@ -5,6 +5,8 @@ import type { RuleResult } from './calibration';
 import type { PairedDifference } from './statistics';
 import type { ReductionResults, Row, WarningQuality } from './summary';
 
+/** The first is grey; controls are. */
+const METHOD_COLORS = CHART_COLORS.series.slice(1);
 const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond', 'open'];
 
 /** The curves of docs/results/reduction.md: exact answers against tokens left, one picture for each set. */
@@ -16,7 +18,18 @@ export function drawCurves(results: ReductionResults): Record<string, string> {
   const budgets = [...new Set(drawn.map(({ budget }) => budget!))]
     .filter((budget) => budget !== full.budget)
     .sort((a, b) => a - b);
-  const methods = [...new Set(drawn.map(({ method }) => method))].filter((method) => method !== 'none');
+  // A line needs points; variants at one budget are in the tables only.
+  const count = (method: string): number => drawn.filter((row) => row.method === method).length;
+  const named = [...new Set(drawn.map(({ method }) => method))].filter((method) => count(method) > 2);
+  const isControl = (method: string): boolean =>
+    drawn.some((row) => row.method === method && row.kind === 'control');
+  const methods = named.filter((method) => !isControl(method));
+  const series = [...methods, ...named.filter(isControl)].map((method, index) => ({
+    name: isControl(method) ? `${method} (control)` : method,
+    method,
+    color: isControl(method) ? CHART_COLORS.reference : METHOD_COLORS[index % METHOD_COLORS.length],
+    marker: MARKERS[(isControl(method) ? index - methods.length : index) % MARKERS.length],
+  }));
   return Object.fromEntries(
     Object.keys(results.asked).map((set) => {
       const chart = lineChart({
@@ -28,11 +41,8 @@ export function drawCurves(results: ReductionResults): Record<string, string> {
         includes: [0],
         format: (value) => `${value.toFixed(0)} %`,
         reference: { value: 100 * full.bySet[set].share, name: 'all tokens' },
-        series: methods.map((method, index) => ({
-          name: method,
-          color: CHART_COLORS.series[index % CHART_COLORS.series.length],
-          marker: MARKERS[index % MARKERS.length],
-          dashed: undefined,
+        series: series.map(({ method, ...line }) => ({
+          ...line,
           values: budgets.map((budget) => {
             const row = drawn.find((entry) => entry.method === method && entry.budget === budget);
             return row && 100 * row.bySet[set].share;
@@ -66,7 +76,9 @@ ${rows.reduce((sum, row) => sum + row.specs.length, 0)} reductions. An answer co
 
 Intervals are 95 %: Wilson for shares; for differences on the same questions a bootstrap over whole pictures, since questions about one picture succeed and fail together.
 A budget is the number of image tokens **left at the end** of the decoder: \`fastv\`, \`sparsevlm\` and \`pyramiddrop\` have more in the layers before, which the column "work" counts.
-Numbers of one small model on small screens; they say which methods keep what such a model needs, and not what a 7-billion model would score.`,
+Numbers of one small model on small screens; they say which methods keep what such a model needs, and not what a 7-billion model would score.
+
+[What they say in plain words](reduction-reading.md).`,
       ...sets.map((set) => accuracyTable(results, set)),
       verdicts(results),
       costTable(results),
@@ -178,7 +190,7 @@ function adaptive(results: ReductionResults): string {
     rule === 'fixed'
       ? `always ${parameter} tokens`
       : rule === 'distinct'
-        ? `${parameter} tokens for each distinct patch, at least ${minimum}`
+        ? `${parameter === 1 ? 'one token' : `${parameter} tokens`} for each distinct patch, at least ${minimum}`
         : `the patches that hold ${(100 * parameter).toFixed(0)} % of the tower's attention, at least ${minimum}`;
   const sets = Object.keys(results.asked);
   return `## Automatic budget
@@ -220,7 +232,8 @@ ${[...alone, ...methods].map((method) => `| ${method} | ${budgets.map((budget) =
 function warning({ rows, recall, precision, specificity, byShare }: WarningQuality): string {
   return `## The warning about fine text
 
-Of ${rows} answers that are text of the picture and were right with all tokens, over all reductions. The warning appears before anybody knows the answer, from pixels and kept tokens alone.
+Of ${rows} answers that are text of the picture and were right with all tokens, over all reductions. The warning appears before anybody knows the answer, from pixels and kept tokens
+alone: where half of the patches that look like text did not reach the answer as they are. A patch that some layers of the decoder have seen counts for the layers that have not.
 
 - Of the answers that were lost, ${percent(recall)} had the warning.
 - Of the answers with the warning, ${percent(precision)} were lost.

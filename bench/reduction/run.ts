@@ -75,7 +75,7 @@ export async function askAll(
           answerTokens: result.answerTokenIds.length,
           cacheBytes,
           prefillMacs,
-          text: result.fineText ?? { patches: 0, lost: 0 },
+          text: result.fineText ?? { patches: 0, lost: 0, share: 0 },
         });
       }
     }

@@ -186,7 +186,7 @@ export function summarize(input: SummaryInput): ReductionResults {
 /** Of answers about text that were right with all tokens. */
 export function warningQuality(results: readonly { lost: boolean; text: Outcome['text'] }[]): WarningQuality {
   const warned = ({ text }: { text: Outcome['text'] }): boolean =>
-    text.patches >= FINE_TEXT_WARNING.patches && text.lost >= FINE_TEXT_WARNING.share * text.patches;
+    text.patches >= FINE_TEXT_WARNING.patches && text.share >= FINE_TEXT_WARNING.share;
   const lost = results.filter((result) => result.lost);
   const stayed = results.filter((result) => !result.lost);
   const share = <Result>(part: readonly Result[], test: (result: Result) => boolean): Accuracy =>
@@ -199,8 +199,7 @@ export function warningQuality(results: readonly { lost: boolean; text: Outcome[
     specificity: share(stayed, (result) => !warned(result)),
     byShare: tenths.map((from) => {
       const part = results.filter(({ text }) => {
-        const gone = text.patches === 0 ? 0 : text.lost / text.patches;
-        return gone >= from && (gone < from + 0.1 || (from === 0.9 && gone === 1));
+        return text.share >= from && (text.share < from + 0.1 || from === 0.9);
       });
       return {
         from,

@@ -95,16 +95,25 @@ describe('what is left of text', () => {
       ),
       stage({ at: 'layer', layer: 2 }, [0, 1, 2, 4], [0, 1, 4]),
     ];
-    expect(fineTextLeft(trace(stages), { ids: [0, 2, 3, 4], shrunk: 0 })).toEqual({ patches: 4, lost: 3 });
+    // 2 was seen by 2 of 8 layers.
+    expect(fineTextLeft(trace(stages), { ids: [0, 2, 3, 4], shrunk: 0 }, 8)).toEqual({
+      patches: 4,
+      lost: 3,
+      share: (1 + 1 + 6 / 8) / 4,
+    });
   });
 
   it('does not count what leaves while the answer is written', () => {
     const stages = [stage({ at: 'step', step: 0 }, [0, 1], [1])];
-    expect(fineTextLeft(trace(stages), { ids: [0, 1], shrunk: 0 })).toEqual({ patches: 2, lost: 0 });
+    expect(fineTextLeft(trace(stages), { ids: [0, 1], shrunk: 0 }, 8)).toEqual({
+      patches: 2,
+      lost: 0,
+      share: 0,
+    });
   });
 
   it('counts all text of a picture that was made smaller', () => {
-    expect(fineTextLeft(trace([]), { ids: [], shrunk: 12 })).toEqual({ patches: 12, lost: 12 });
+    expect(fineTextLeft(trace([]), { ids: [], shrunk: 12 }, 8)).toEqual({ patches: 12, lost: 12, share: 1 });
   });
 });
 
@@ -116,7 +125,7 @@ describe('the warning', () => {
     ['less is lost', 40, Math.ceil(40 * share) - 1, false],
     ['hardly anything looks like text', least - 1, least - 1, false],
   ])('%s', (_, all, lost, warned) => {
-    const warning = fineTextWarning({ patches: all, lost });
+    const warning = fineTextWarning({ patches: all, lost, share: lost / all });
     expect(warning !== undefined).toBe(warned);
     if (warning) {
       expect(warning).toMatchObject({ code: 'reduction.fine-text', askAgain: { reduction: 'none' } });

@@ -19,8 +19,10 @@ const MOST_DISTINCT = 0.85;
 export interface FineText {
   /** Patches that look like text. */
   readonly patches: number;
-  /** Of these, the ones that went on neither unchanged nor alone: dropped, or averaged with others. */
+  /** Of these, the ones that did not reach the answer unchanged and alone: dropped, or averaged with others. */
   readonly lost: number;
+  /** 0..1: the same as a share, where a patch that some layers of the decoder have seen counts for the layers that have not. */
+  readonly share: number;
 }
 
 /** Indices of the patches of a screenshot that look like text; none in a photograph. */
@@ -62,25 +64,39 @@ function changes(
   return { all: all / steps, back: (all - lasting) / steps };
 }
 
-/** How many of the tokens with text went on unchanged until the answer began; those of a shrunk picture share theirs with others. */
+/**
+ * How many of the tokens with text went on unchanged until the answer began; those of a shrunk picture share theirs with others.
+ * @param layers of the decoder.
+ */
 export function fineTextLeft(
   trace: ReductionTrace,
   { ids, shrunk }: { ids: readonly TokenId[]; shrunk: number },
+  layers: number,
 ): FineText {
   const atPrefill = trace.stages.filter(({ place }) => place.at !== 'step').length;
   const fates = fatesAfter(trace, atPrefill);
-  return {
-    patches: ids.length + shrunk,
-    lost: shrunk + ids.filter((id) => fates.get(id)?.state !== 'kept').length,
-  };
+  let lost = shrunk;
+  let unseen = shrunk;
+  for (const id of ids) {
+    const fate = fates.get(id);
+    if (fate?.state === 'kept') continue;
+    lost++;
+    const place = fate?.stage === undefined ? undefined : trace.stages[fate.stage].place;
+    unseen += place?.at === 'layer' ? 1 - place.layer / layers : 1;
+  }
+  const patches = ids.length + shrunk;
+  return { patches, lost, share: patches === 0 ? 0 : unseen / patches };
 }
 
-/** Of the text-like patches this share must be gone, of at least so many, before the user is told. */
+/**
+ * This share of the text must be gone, of at least so many patches, before the user is told: then most answers about text are lost
+ * (docs/results/reduction.md, "The warning about fine text").
+ */
 export const FINE_TEXT_WARNING = { share: 0.5, patches: 8 } as const;
 
 /** What the user is told where so much of the text is gone that answers about it are likely to be wrong. */
-export function fineTextWarning({ patches, lost }: FineText): AnswerWarning | undefined {
-  if (patches < FINE_TEXT_WARNING.patches || lost < FINE_TEXT_WARNING.share * patches) return undefined;
+export function fineTextWarning({ patches, lost, share }: FineText): AnswerWarning | undefined {
+  if (patches < FINE_TEXT_WARNING.patches || share < FINE_TEXT_WARNING.share) return undefined;
   return {
     code: 'reduction.fine-text',
     message: `Fine text is likely lost: ${lost} of ${patches} patches that look like text did not reach the answer as they are.`,

@@ -188,7 +188,7 @@ const result = shape({
   precision: oneOf('fp32', 'q4'),
   reduction: text,
   question: text,
-  fineText: optional(shape({ patches: count, lost: count })),
+  fineText: optional(shape({ patches: count, lost: count, share: number })),
   warning: optional(
     shape({ code: oneOf('reduction.fine-text'), message: text, askAgain: shape({ reduction: text }) }),
   ),
