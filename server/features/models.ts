@@ -48,7 +48,6 @@ export class Models {
     const found: Pick<ListModelsRequest.Model, 'directory' | 'origin' | 'setting'>[] = [
       { directory: this.#embedded, origin: 'embedded', setting: '' },
     ];
-    if (chosen !== this.#embedded) found.push({ directory: chosen, origin: 'settings', setting });
     for (const store of modelStores(modelPlaces())) {
       const origin = store.origin === 'fovea' ? 'downloads' : store.origin;
       for (const directory of await store.snapshots()) {
@@ -56,6 +55,9 @@ export class Models {
         found.push({ directory, origin, setting: directory });
       }
     }
+    // A folder of the user's own, that no store knows.
+    if (found.every(({ directory }) => directory !== chosen))
+      found.splice(1, 0, { directory: chosen, origin: 'settings', setting });
     const models: ListModelsRequest.Model[] = [];
     for (const model of found) {
       const common = { ...model, chosen: model.directory === chosen };

@@ -20,6 +20,9 @@ export const failures = {
     extension,
     screenshot,
   }) {
+    const earlier = await shownRun(page);
+    await explainAnew(page, 'login.png');
+    await answerTo(page, EXPLAIN, earlier); // the process that lives now is the one that will be asked
     const before = await shownRun(page);
     const pid = await stopInference(page, extension);
     await explainAnew(page, 'settings-dark.png');
