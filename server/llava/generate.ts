@@ -202,7 +202,10 @@ export async function generateFromPixels(
   const patches = plans.reduce((sum, { layout }) => sum + layout.patches, 0);
   const newlines = plans.reduce((sum, plan) => sum + plan.newlines.length, 0);
   const textTokens = prompt.labels.length - prompt.imageTokens.length;
-  const fineText = reductions.length > 0 ? fineTextLeft(trace, fineTextTokens(inputs), config.text.numHiddenLayers) : undefined;
+  const fineText =
+    reductions.length > 0
+      ? fineTextLeft(trace, fineTextTokens(inputs), config.text.numHiddenLayers)
+      : undefined;
 
   return {
     answer: answer.text,
