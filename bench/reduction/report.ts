@@ -31,7 +31,7 @@ export function drawCurves(results: ReductionResults): Record<string, string> {
     marker: MARKERS[(isControl(method) ? index - methods.length : index) % MARKERS.length],
   }));
   return Object.fromEntries(
-    Object.keys(results.asked).map((set) => {
+    setsOf(results).map((set) => {
       const chart = lineChart({
         description: `Exact answers on the ${setName(set)} against image tokens left, a line for each method; the tables have the numbers.`,
         x: 'image tokens left at the end',
@@ -64,7 +64,7 @@ function setName(set: string): string {
 export function renderReport(results: ReductionResults): string {
   const { model, asked, rows } = results;
   const full = fullRow(results);
-  const sets = Object.keys(asked);
+  const sets = setsOf(results);
   const questions = Object.values(asked).reduce((a, b) => a + b, 0);
   return (
     [
@@ -177,7 +177,32 @@ ${rows
   )
   .join('\n')}
 
+${workTable(results)}
+
 The model is so small that its prefill takes milliseconds; the share of a selection in what it saves is measured on the shapes of real models by \`npm run bench\`.`;
+}
+
+/** Work at every budget: what makes methods inside the decoder and before it comparable. */
+function workTable({ rows }: ReductionResults): string {
+  const full = rows.find(({ method }) => method === 'none')!;
+  const table = fixedRows(rows).filter(({ specs }) => specs.length > 0);
+  const budgets = budgetsOf(table);
+  const methods = [...new Set(table.map(({ method }) => method))].filter((method) =>
+    budgets.every((budget) => table.some((row) => row.method === method && row.budget === budget)),
+  );
+  return `Work at every budget, in % of that with all tokens. The same number of tokens at the end is not the same work: compare methods inside the decoder with those before it by this table.
+
+| method | ${budgets.join(' | ')} |
+|---|${budgets.map(() => '---:').join('|')}|
+${methods
+  .map((method) => {
+    const cells = budgets.map((budget) => {
+      const row = table.find((entry) => entry.method === method && entry.budget === budget)!;
+      return (100 * (row.prefillMacs / full.prefillMacs)).toFixed(0);
+    });
+    return `| ${method} | ${cells.join(' | ')} |`;
+  })
+  .join('\n')}`;
 }
 
 function adaptive(results: ReductionResults): string {
@@ -192,7 +217,7 @@ function adaptive(results: ReductionResults): string {
       : rule === 'distinct'
         ? `${parameter === 1 ? 'one token' : `${parameter} tokens`} for each distinct patch, at least ${minimum}`
         : `the patches that hold ${(100 * parameter).toFixed(0)} % of the tower's attention, at least ${minimum}`;
-  const sets = Object.keys(results.asked);
+  const sets = setsOf(results);
   return `## Automatic budget
 
 \`keep=auto\` takes ${name(chosen)}. The rule was chosen on other pictures than those of the tables (${calibration.questions} questions, ${(100 * calibration.full).toFixed(1)} % right with all tokens), by \`mmr\` at a ladder of
@@ -245,7 +270,7 @@ ${byShare.map(({ from, lost }) => `| ${(100 * from).toFixed(0)}–${(100 * from 
 }
 
 function byType(results: ReductionResults): string {
-  const set = Object.keys(results.asked).find((name) => name !== 'real');
+  const set = setsOf(results).find((name) => name !== 'real');
   if (set === undefined) return '';
   const shown = [
     fullRow(results),
@@ -259,6 +284,11 @@ Synthetic set, 64 tokens left, exact answers in %; few questions of each type, s
 | type | questions | ${shown.map(({ method }) => method).join(' | ')} |
 |---|---:|${shown.map(() => '---:').join('|')}|
 ${types.map((type) => `| ${type} | ${shown[0].byType[set][type].of} | ${shown.map((row) => (100 * row.byType[set][type].share).toFixed(0)).join(' | ')} |`).join('\n')}`;
+}
+
+/** Names of the sets, the synthetic one first. */
+function setsOf({ asked }: ReductionResults): string[] {
+  return Object.keys(asked).sort((a, b) => Number(a === 'real') - Number(b === 'real'));
 }
 
 function fullRow({ rows }: ReductionResults): Row {
@@ -280,6 +310,9 @@ function percent({ share, low, high }: Accuracy): string {
 
 function points(difference: PairedDifference | undefined): string {
   if (!difference) return '';
-  const sign = (value: number): string => `${value > 0 ? '+' : ''}${(100 * value).toFixed(0)}`;
+  const sign = (value: number): string => {
+    const rounded = Math.round(100 * value);
+    return `${rounded > 0 ? '+' : ''}${rounded === 0 ? 0 : rounded}`;
+  };
   return `${sign(difference.difference)} (${sign(difference.low)} to ${sign(difference.high)})`;
 }
