@@ -23,17 +23,22 @@ const MAX_BYTES = 4e6;
 const MAX_PIXELS = 8e6;
 
 /** An image for the view. Its header is checked by the server first, limits included. */
-export async function pictureOf(image: NamedImage, client: FoveaLanguageClient): Promise<TokenViewPicture> {
-  const facts = await client.request(ImageFactsRequest.type, { image: image.source });
+export async function pictureOf(
+  image: NamedImage,
+  client: FoveaLanguageClient,
+  token?: vscode.CancellationToken,
+): Promise<TokenViewPicture> {
+  const facts = await client.request(ImageFactsRequest.type, { image: image.source }, token);
   const swapped = facts.orientation !== undefined && facts.orientation >= 5;
   const [width, height] = swapped ? [facts.height, facts.width] : [facts.width, facts.height];
-  return { name: image.name, dataUrl: await dataUrl(image, facts, client), width, height };
+  return { name: image.name, dataUrl: await dataUrl(image, facts, client, token), width, height };
 }
 
 async function dataUrl(
   { source }: NamedImage,
   facts: ImageFacts,
   client: FoveaLanguageClient,
+  token: vscode.CancellationToken | undefined,
 ): Promise<string> {
   const mimeType = SHOWN.get(facts.format);
   const isSmall = facts.bytes <= MAX_BYTES && (facts.width ?? 0) * (facts.height ?? 0) <= MAX_PIXELS;
@@ -44,6 +49,6 @@ async function dataUrl(
       return `data:${mimeType};base64,${bytes.toString('base64')}`;
     }
   }
-  const { base64 } = await client.request(PictureRequest.type, { image: source });
+  const { base64 } = await client.request(PictureRequest.type, { image: source }, token);
   return `data:image/png;base64,${base64}`;
 }

@@ -193,6 +193,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     };
     this.run = run;
     this.images = images;
+    if (!samePictures) this.pictures = [];
     this.picturesPending = false;
     this.lastAnswer = undefined;
     return run;
@@ -200,9 +201,17 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
   private async answer(run: Run, question: Question): Promise<AnswerResult> {
     const { images } = question;
-    this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
-    run.shown = { ...run.shown, pictures: this.pictures };
-    this.announce(run);
+    // Asked again about what is shown: the view says at once that it is at work, and looks at the files afterwards.
+    const known = run.shown.pictures;
+    const isShown = known.every(({ dataUrl }) => dataUrl !== '');
+    if (isShown) this.announce(run);
+    const { token } = run.cancellation;
+    const pictures = await Promise.all(images.map((image) => pictureOf(image, this.client, token)));
+    if (this.run === run) this.pictures = pictures;
+    if (!isShown || pictures.some(({ dataUrl }, index) => dataUrl !== known[index].dataUrl)) {
+      run.shown = { ...run.shown, pictures };
+      this.announce(run);
+    }
     void this.lastShown.save({ images });
     await this.remember(images, question.question);
 

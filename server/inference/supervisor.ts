@@ -24,6 +24,8 @@ const CANCEL_GRACE_MS = 2000;
 /** This many unexpected ends within {@link CRASH_WINDOW_MINUTES} stop inference for good. */
 const CRASH_BUDGET = 3;
 const CRASH_WINDOW_MINUTES = 5;
+/** So many exports and pictures are made at a time, each in a process of about 100 MB; others wait. */
+const ASIDE_LIMIT = 2;
 /** Drawing an export takes a second or two; this is a defect. */
 const EXPORT_TIMEOUT_MS = 120_000;
 
@@ -86,6 +88,9 @@ export class Supervisor {
   #stopped: InferenceStoppedError | undefined;
   #status: InferenceStatus = { state: 'idle', waiting: 0 };
   #idleMinutes = 0;
+  /** Exports and pictures at work, and what waits for them. */
+  #asides = 0;
+  readonly #asideWaiting: (() => void)[] = [];
   #idleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: SupervisorOptions) {
@@ -144,18 +149,31 @@ export class Supervisor {
     order: Calls[N]['params'],
     signal: AbortSignal | undefined,
   ): Promise<Calls[N]['result']> {
-    const child = this.#start();
-    const stop = (): void => child.dispose();
-    const timer = setTimeout(stop, EXPORT_TIMEOUT_MS);
-    signal?.addEventListener('abort', stop, { once: true });
+    await this.#turnAside();
     try {
       throwIfCancelled(signal);
-      return await child.call(name, order).result;
+      const child = this.#start();
+      const stop = (): void => child.dispose();
+      const timer = setTimeout(stop, EXPORT_TIMEOUT_MS);
+      signal?.addEventListener('abort', stop, { once: true });
+      try {
+        return await child.call(name, order).result;
+      } finally {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', stop);
+        child.dispose();
+      }
     } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener('abort', stop);
-      child.dispose();
+      this.#asides -= 1;
+      this.#asideWaiting.shift()?.();
     }
+  }
+
+  /** Waits until one of {@link ASIDE_LIMIT} places is free, and takes it. */
+  async #turnAside(): Promise<void> {
+    while (this.#asides >= ASIDE_LIMIT)
+      await new Promise<void>((resolve) => void this.#asideWaiting.push(resolve));
+    this.#asides += 1;
   }
 
   /** @param minutes the model leaves memory after this time without a question; 0 = never. */
