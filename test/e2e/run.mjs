@@ -91,7 +91,7 @@ try {
 }
 
 const failed = results.filter((passed) => !passed).length;
-console.log(`\n${results.length - failed} of ${results.length} passed. Screenshots: test/e2e/output/`);
+console.log(`\nScreenshots: test/e2e/output/\n${results.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
 
 /** Scenarios in one window, and then its end: nothing of ours may outlive it. */
