@@ -343,9 +343,15 @@ describe('when the inference process dies', () => {
     const waiting = [1, 2, 3, 4].map((id) =>
       failure(server.ask(script({ id, crash: 'prefill', prefill: 50 }))),
     );
-    const codes = (await Promise.all(waiting)).map(({ data }) => data.code);
-    expect(codes.slice(0, 2)).toEqual(['inference.crashed', 'inference.crashed']);
-    expect(codes.slice(2)).toEqual(['inference.stopped', 'inference.stopped']);
+    const codes = (await Promise.all(waiting)).map(({ data }) => data.code).sort();
+    // Two crash, the third ends inference and takes the fourth with it. Which of four questions asked at once comes
+    // first is not promised.
+    expect(codes).toEqual([
+      'inference.crashed',
+      'inference.crashed',
+      'inference.stopped',
+      'inference.stopped',
+    ]);
   });
 
   it('tells what the process said last', async () => {
