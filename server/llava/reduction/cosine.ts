@@ -1,4 +1,5 @@
 import type { Matrix } from './reduction';
+import { requireNumber } from './topK';
 
 /** Cosine similarities of one row with all. */
 export type CosineRow = Float32Array | Float64Array;
@@ -16,7 +17,10 @@ export interface CosineMatrix {
  * @param known the whole matrix, where the engine has computed it.
  */
 export function cosineRows(rows: Matrix, count: number, known?: Matrix): (index: number) => CosineRow {
-  if (known) return (index) => known.data.subarray(index * count, (index + 1) * count);
+  if (known) {
+    requireNumbers(known);
+    return (index) => known.data.subarray(index * count, (index + 1) * count);
+  }
   const unit = normalised(rows, count);
   const row = new Float64Array(count);
   return (index) => {
@@ -27,7 +31,10 @@ export function cosineRows(rows: Matrix, count: number, known?: Matrix): (index:
 
 /** The whole cosine matrix: O(count^2 * columns). */
 export function cosineMatrix(rows: Matrix, count: number, known?: Matrix): CosineMatrix {
-  if (known) return { data: known.data, count };
+  if (known) {
+    requireNumbers(known);
+    return { data: known.data, count };
+  }
   const unit = normalised(rows, count);
   const data = new Float64Array(count * count);
   // Tiles of 4 x 4 keep 16 sums in registers: about twice the speed of row after row.
@@ -42,6 +49,11 @@ export function cosineMatrix(rows: Matrix, count: number, known?: Matrix): Cosin
 
 const TILE = 4;
 
+/** A row that holds something else shows it in the product with itself. */
+function requireNumbers({ data, rows }: Matrix): void {
+  for (let row = 0; row < rows; row++) requireNumber(data[row * rows + row]);
+}
+
 /** Rows scaled to length 1; a row of zeros stays, and is similar to nothing. In double precision, so that ties are ties. */
 function normalised({ data, columns }: Matrix, count: number): Float64Array {
   const unit = new Float64Array(count * columns);
@@ -49,6 +61,7 @@ function normalised({ data, columns }: Matrix, count: number): Float64Array {
     const start = row * columns;
     let square = 0;
     for (let k = start; k < start + columns; k++) square += data[k] * data[k];
+    requireNumber(square);
     const scale = square > 0 ? 1 / Math.sqrt(square) : 0;
     for (let k = start; k < start + columns; k++) unit[k] = data[k] * scale;
   }

@@ -1,5 +1,5 @@
 import { budgetTokens } from './budget';
-import { cosineMatrix, type CosineMatrix } from './cosine';
+import { cosineMatrix, type CosineMatrix, type CosineRow } from './cosine';
 import { highestFree, marked } from './greedy';
 import { defineMethod } from './method';
 import { keepAll, keptTokens } from './topK';
@@ -40,25 +40,35 @@ export const divPrune = defineMethod(
   }),
 );
 
-/** The greedy max-min choice, ascending. */
+/** The greedy max-min choice, ascending. Nearest is by the highest cosine: 1 - cosine falls with it, rounding included. */
 function pickFarthest({ data, count }: CosineMatrix, wanted: number): number[] {
   const taken = new Uint8Array(count);
   // Distance of each token to the nearest of those that count: first all others, then those picked.
-  const distance = new Float64Array(count).fill(Infinity);
-  for (let a = 0; a < count; a++) {
-    for (let b = 0; b < count; b++) {
-      if (a !== b) distance[a] = Math.min(distance[a], 1 - data[a * count + b]);
-    }
-  }
+  const distance = Float64Array.from(
+    taken,
+    (_, token) =>
+      1 - highest(data, token * count, token, highest(data, token * count + token + 1, count - token - 1)),
+  );
   let best = highestFree(distance, taken);
   distance.fill(Infinity);
   for (let picked = 1; ; picked++) {
     taken[best] = 1;
     if (picked === wanted) return marked(taken);
-    const row = best * count;
-    for (let index = 0; index < count; index++) {
-      distance[index] = Math.min(distance[index], 1 - data[row + index]);
-    }
+    lowerDistances(distance, data, best * count);
     best = highestFree(distance, taken);
   }
+}
+
+/** Takes note of a pick, by its row of cosines. */
+function lowerDistances(distance: Float64Array, data: CosineRow, row: number): void {
+  for (let index = 0; index < distance.length; index++) {
+    const own = 1 - data[row + index];
+    if (own < distance[index]) distance[index] = own;
+  }
+}
+
+/** The highest of `count` values, and of `found`. */
+function highest(data: CosineRow, from: number, count: number, found = -Infinity): number {
+  for (let at = from; at < from + count; at++) if (data[at] > found) found = data[at];
+  return found;
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { InputError } from '../errors';
+import { DeviceError, InputError } from '../errors';
 import { cosineMatrix, cosineRows } from './cosine';
+import { FallingCandidates } from './greedy';
 import { mulberry32 } from '../mulberry32';
 import type { EmbeddingsInput, Matrix, Reduction, Selection, VisionInput } from './reduction';
 import {
@@ -71,6 +72,28 @@ describe('cosine similarity', () => {
   });
 });
 
+describe('candidates whose values fall', () => {
+  it('refuse a value that is not a number, by which no leader would ever stay', () => {
+    expect(() => new FallingCandidates(Float64Array.of(1, 2)).lowerLeader(NaN)).toThrow(DeviceError);
+  });
+
+  it('come in the order of a scan, whatever happens to the leader', () => {
+    const random = mulberry32(7);
+    // Few different values, so that many are equal and the order of indices decides.
+    const values = Float64Array.from({ length: 101 }, () => Math.floor(random() * 12));
+    const candidates = new FallingCandidates(Float64Array.from(values));
+    const left = new Set(values.keys());
+    while (left.size > 0) {
+      const expected = [...left].reduce((best, index) => (values[index] > values[best] ? index : best));
+      expect(candidates.leader).toBe(expected);
+      if (random() < 0.4) {
+        candidates.removeLeader();
+        left.delete(expected);
+      } else candidates.lowerLeader((values[expected] -= Math.floor(random() * 3)));
+    }
+  });
+});
+
 /** One after the other the candidate with the highest value by `value`, lower index first. */
 function pickByDefinition(
   count: number,
@@ -116,6 +139,30 @@ describe.each(['mmr', 'scope', 'divprune'])('%s', (id) => {
         expectIdentity(run(only(`${id}:keep=${keep}`), shape, 1), tokens);
       }
     }
+  });
+
+  it('refuses to choose by values that are not numbers', () => {
+    const shape = { rows: 7, columns: 9 };
+    const similarity = { data: new Float32Array(63 * 63), rows: 63, columns: 63 };
+    similarity.data[5 * 63 + 5] = NaN;
+    const reduction = only(`${id}:keep=4`);
+    const vision = visionInput(shape, 1);
+    const later = embeddingsInput(shape, 1);
+    const choose = (instead: Partial<VisionInput & EmbeddingsInput>): Selection =>
+      reduction.atVision
+        ? reduction.atVision({ ...vision, ...instead })
+        : reduction.atEmbeddings!({ ...later, ...instead });
+    expect(() => choose({ similarity })).toThrow(DeviceError);
+    const broken = (rows: Matrix): Matrix => ({
+      ...rows,
+      data: Float32Array.from(rows.data).fill(NaN, 7, 8),
+    });
+    expect(() => choose({ features: broken(vision.features), embeddings: broken(later.embeddings) })).toThrow(
+      DeviceError,
+    );
+    if (!reduction.visionNeeds?.attention) return;
+    const attention = new Float32Array(63).fill(NaN, 62);
+    expect(() => choose({ classAttention: attention, importance: attention })).toThrow(DeviceError);
   });
 
   it('keeps the first ones where all tokens are alike', () => {

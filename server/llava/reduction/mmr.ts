@@ -1,5 +1,5 @@
 import { budgetTokens } from './budget';
-import { cosineRows } from './cosine';
+import { cosineRows, type CosineRow } from './cosine';
 import { highestFree, marked } from './greedy';
 import { tokenImportance } from './importance';
 import { defineMethod } from './method';
@@ -59,16 +59,29 @@ export const mmr = defineMethod(
       for (let picked = 0; picked < count; picked++) {
         const best = highestFree(marginal, taken);
         taken[best] = 1;
-        const row = cosines(best);
-        for (let index = 0; index < tokens; index++) {
-          if (row[index] > nearest[index]) nearest[index] = row[index];
-          marginal[index] = relevance[index] - (1 - lambda) * nearest[index];
-        }
+        lowerMarginals(marginal, nearest, relevance, 1 - lambda, cosines(best));
       }
       return { tokens: keptTokens(marked(taken)), scores };
     },
   }),
 );
+
+/**
+ * Takes note of a pick, by its row of cosines. A function of its own, as it is called once per pick: it is compiled in the middle of the
+ * first question, while one loop around all picks takes several questions to get there.
+ */
+function lowerMarginals(
+  marginal: Float64Array,
+  nearest: Float64Array,
+  relevance: Float64Array,
+  difference: number,
+  row: CosineRow,
+): void {
+  for (let index = 0; index < row.length; index++) {
+    if (row[index] > nearest[index]) nearest[index] = row[index];
+    marginal[index] = relevance[index] - difference * nearest[index];
+  }
+}
 
 /** Values scaled to 0 .. 1; all 0 where they are equal. */
 function scaledToUnit(values: Float32Array): Float64Array {

@@ -13,17 +13,19 @@ export function topK(scores: ArrayLike<number>, count: number): Uint32Array {
 export function ranking(scores: ArrayLike<number>): Uint32Array {
   const order = new Uint32Array(scores.length);
   for (let i = 0; i < order.length; i++) {
-    if (Number.isNaN(scores[i])) throw notANumber();
+    requireNumber(scores[i]);
     order[i] = i;
   }
   return order.sort((a, b) => scores[b] - scores[a] || a - b);
 }
 
-function notANumber(): DeviceError {
-  return new DeviceError({
+/** @throws DeviceError where a value that a choice hangs on is not a number. */
+export function requireNumber(value: number): void {
+  if (!Number.isNaN(value)) return;
+  throw new DeviceError({
     code: 'device.not-a-number',
     message: 'The model computed values that are not numbers.',
-    why: 'An attention score that the reduction ranks by is NaN: half precision overflowed, or the device is faulty.',
+    why: 'A value that the reduction ranks by is NaN: half precision overflowed, or the device is faulty.',
     nextStep: 'Ask again with another device (for example cpu) or without a reduction.',
   });
 }
