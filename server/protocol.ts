@@ -291,6 +291,8 @@ export interface AttentionAnalysis {
   vision: VisionAttention[];
   /** Where the last position of the prompt looks, mean over heads; index = decoder layer. */
   layers: TypeShares[];
+  /** Where the positions that predict the answer tokens look, mean over heads and answer tokens; index = decoder layer. */
+  answerLayers: TypeShares[];
   /** Where the position that predicts an answer token looks, mean over heads and layers; index = answer token. */
   steps: TypeShares[];
   /** Share of all image tokens [answer tokens][decoder layers]. */

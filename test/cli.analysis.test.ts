@@ -24,6 +24,7 @@ describe('fovea analyze', () => {
     const analysis = JSON.parse(outcome.stdout) as AttentionAnalysis;
     expect(analysis.answerTokens.map(({ id }) => id)).toEqual(fixture.description.answerIds.slice(0, 8));
     expect(analysis.layers).toHaveLength(4);
+    expect(analysis.answerLayers).toHaveLength(4);
     expect(analysis.steps).toHaveLength(8);
     expect(analysis.removal.map(({ layer }) => layer)).toEqual([0, 1, 2, 3, 4]);
     expect(analysis.vision[0].shares).toHaveLength(fixture.description.imageTokensPerImage);
@@ -35,7 +36,7 @@ describe('fovea analyze', () => {
     for (const heading of ['By decoder layer', 'By answer token', 'In the vision tower']) {
       expect(stdout).toContain(`== ${heading}`);
     }
-    expect(stdout).toMatch(/^Layer +System +Image +Instruction$/m);
+    expect(stdout).toMatch(/^Layer +System +Image +Instruction +Output$/m);
     expect(stdout).toMatch(/^K +Per token \(nats\)/m);
     expect(stdout).not.toMatch(/NaN|undefined/);
   });

@@ -35,11 +35,11 @@ describe('the figures of an analysis', () => {
   it('say in tables what the analysis holds', () => {
     const analysis = syntheticAnalysis();
     const { table } = figures().get('layer-shares')!;
-    expect(table.columns).toEqual(['Layer', 'System', 'Image', 'Instruction']);
+    expect(table.columns).toEqual(['Layer', 'System', 'Image', 'Instruction', 'Output']);
     expect(table.rows).toEqual(
-      analysis.layers.map(({ system, image, instruction }, layer) => [
+      analysis.answerLayers.map(({ system, image, instruction, output }, layer) => [
         String(layer),
-        ...[system, image, instruction].map(({ share }) => percent(share)),
+        ...[system, image, instruction, output].map(({ share }) => percent(share)),
       ]),
     );
     const steps = figures().get('step-shares')!.table;

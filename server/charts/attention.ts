@@ -88,26 +88,26 @@ function roughPercent(share: number): string {
 
 // ------------------------------------------------------------------------------------------ types of tokens
 
-function layerShares({ layers }: AttentionAnalysis): Figure {
-  const image = mean(layers.map((shares) => shares.image.share));
+function layerShares({ layers, answerLayers }: AttentionAnalysis): Figure {
   const tokens = layers[0].image.tokens;
   const all = TYPES.reduce((sum, { type }) => sum + layers[0][type].tokens, 0);
-  const shares = layers.map((layer) => layer.image.share);
+  const shares = answerLayers.map((layer) => layer.image.share);
+  const image = mean(shares);
   const [least, most] = [indexOfLeast(shares), indexOfLeast(shares.map((share) => -share))];
   return {
     id: 'layer-shares',
     title: 'Attention share by decoder layer',
     explanation:
-      'Where the last position of the prompt looks when it chooses the first answer token, mean over heads. System is the text before the picture, instruction the text behind it.',
+      'Where the model looks when it chooses the tokens of its answer, mean over heads and answer tokens. System is the text before the picture, instruction the text behind it, output the answer so far.',
     finding:
       `The ${formatCount(tokens)} image tokens are ${roughPercent(tokens / all)} of the prompt and get ${roughPercent(image)} of the attention on average: ` +
       `most in layer ${most} (${roughPercent(shares[most])}), least in layer ${least} (${roughPercent(shares[least])}).`,
-    svg: sharesChart('Attention share by decoder layer', layers, layerPlaces(layers.length)),
-    table: typeTable('Layer', layerPlaces(layers.length).names, layers, 'share'),
+    svg: sharesChart('Attention share by decoder layer', answerLayers, layerPlaces(layers.length)),
+    table: typeTable('Layer', layerPlaces(layers.length).names, answerLayers, 'share'),
   };
 }
 
-function layerEfficiency({ layers }: AttentionAnalysis): Figure {
+function layerEfficiency({ answerLayers: layers }: AttentionAnalysis): Figure {
   const [system, image] = (['system', 'image'] as const).map((type) =>
     mean(layers.map((shares) => shares[type].efficiency)),
   );

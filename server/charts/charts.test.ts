@@ -72,6 +72,22 @@ describe('a line chart', () => {
     expect(titles[2]).toBe('Layer 2\none: 2\ntwo: 7\na note');
   });
 
+  it('ends a logarithmic axis far below the highest value, and says so', () => {
+    const svg = lineChart({
+      ...chart,
+      scale: 'log',
+      format: String,
+      places: ['0', '1', '2'],
+      series: [{ ...chart.series[0], values: [1, 1e-30, 0.01] }],
+    });
+    const texts = [...svg.matchAll(/<text [^>]*text-anchor="end"[^>]*>([^<]*)<\/text>/g)].map(
+      (match) => match[1],
+    );
+    expect(texts[0]).toBe('≤ 0.000001');
+    expect(texts.at(-1)).toBe('1');
+    expect(svg).toContain('1e-30');
+  });
+
   it('keeps the file small over thousands of places', () => {
     const values = Array.from({ length: 5000 }, (_, index) => index);
     const svg = lineChart({ ...chart, places: values.map(String), series: [{ ...chart.series[0], values }] });

@@ -47,6 +47,8 @@ export interface LineChart extends Labels {
 }
 
 const DASHED = `stroke="${CHART_COLORS.reference}" stroke-width="1.5" stroke-dasharray="5 4"`;
+/** A logarithmic axis reaches this far down from the highest value: one number of 1e-30 would flatten everything that matters. */
+const MOST_DECADES = 6;
 /** Points further apart than this many drawing units get markers. */
 const MARKER_ROOM = 9;
 /** More would only make the file heavy: no pointer hits narrower bands. */
@@ -65,7 +67,11 @@ export function lineChart(chart: LineChart): string {
     ...(chart.reference ? [{ name: chart.reference.name, sample: referenceSample() }] : []),
   ]);
   const scaleOver = (bottom: number, top: number): Scale => scaleFor(chart, values, [bottom, top]);
-  const area = plotArea(widestLabel(scaleOver(1, 0), format), legends.lines);
+  const lowest = Math.min(...scaleOver(1, 0).ticks);
+  const lower = chart.scale === 'log' && values.some((value) => value > 0 && value < lowest);
+  const axisFormat = (value: number): string =>
+    lower && value === lowest ? `≤ ${format(value)}` : format(value);
+  const area = plotArea(widestLabel(scaleOver(1, 0), axisFormat), legends.lines);
   const scale = scaleOver(area.bottom, area.top);
   const step = (area.right - area.left) / Math.max(1, places.length);
   const at = (index: number): number => area.left + (index + 0.5) * step;
@@ -107,7 +113,7 @@ export function lineChart(chart: LineChart): string {
   const ticks = categoryTicks(places, indexTicks(places.length, 10), at, area);
   return svgDocument(
     chart.description,
-    yAxis(scale, area, chart.y, format) +
+    yAxis(scale, area, chart.y, axisFormat) +
       xAxis(ticks, area, chart.x) +
       legends.markup +
       reference +
@@ -119,13 +125,12 @@ export function lineChart(chart: LineChart): string {
 function scaleFor(chart: LineChart, values: readonly number[], range: [number, number]): Scale {
   if (chart.scale === 'log') {
     const positive = values.filter((value) => value > 0 && Number.isFinite(value));
-    return positive.length > 0
-      ? logScale(
-          positive.reduce((a, b) => Math.min(a, b)),
-          positive.reduce((a, b) => Math.max(a, b)),
-          range,
-        )
-      : logScale(0.1, 1, range);
+    if (positive.length === 0) return logScale(0.1, 1, range);
+    const [low, high] = [
+      positive.reduce((a, b) => Math.min(a, b)),
+      positive.reduce((a, b) => Math.max(a, b)),
+    ];
+    return logScale(Math.max(low, high * 10 ** -MOST_DECADES), high, range);
   }
   const all = [...values.filter(Number.isFinite), ...(chart.includes ?? []), chart.reference?.value ?? 0];
   return linearScale(

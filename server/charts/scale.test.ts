@@ -51,6 +51,11 @@ describe('a logarithmic scale', () => {
     expect([0, -1, NaN, Infinity, 3].map(shows)).toEqual([false, false, false, false, true]);
   });
 
+  it('puts what lies below it on its edge', () => {
+    const { at } = logScale(0.01, 1, [0, 100]);
+    expect([1e-30, 0.001, 0.01].map(at)).toEqual([0, 0, 0]);
+  });
+
   it('does with a single value', () => {
     const { at } = logScale(1, 1, [0, 10]);
     expect(at(1)).toBe(0);

@@ -25,7 +25,7 @@ export function linearScale(low: number, high: number, range: readonly [number, 
   };
 }
 
-/** Whole powers of ten around the values. */
+/** Whole powers of ten around the values; what lies lower is put on the lower edge. */
 export function logScale(low: number, high: number, range: readonly [number, number]): Scale {
   const first = Math.floor(Math.log10(low) + 1e-9);
   const last = Math.max(first + 1, Math.ceil(Math.log10(high) - 1e-9));
@@ -36,7 +36,7 @@ export function logScale(low: number, high: number, range: readonly [number, num
   return {
     ticks,
     shows: (value) => value > 0 && Number.isFinite(value),
-    at: (value) => at(Math.log10(value)),
+    at: (value) => at(Math.max(first, Math.log10(value))),
   };
 }
 

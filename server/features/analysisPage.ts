@@ -91,7 +91,7 @@ h3{margin:0;font-size:16px}
 p{margin:4px 0}
 .muted{color:var(--chart-muted);font-size:13px}
 .answer{margin:8px 0;padding-left:12px;border-left:3px solid var(--chart-2);font-size:17px;white-space:pre-wrap;overflow-wrap:anywhere}
-.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:0 36px;align-items:start}
+.figures{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr));gap:0 36px;align-items:start}
 figure{display:grid;grid-row:span 2;grid-template-rows:subgrid;margin:0 0 28px;min-width:0}
 svg{display:block;width:100%;max-width:600px;height:auto;margin:10px 0 4px}
 .chart-band:hover{fill:currentColor;fill-opacity:.08}

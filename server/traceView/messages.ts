@@ -239,6 +239,7 @@ const analysis = shape({
     }),
   ),
   layers: list(typeShares),
+  answerLayers: list(typeShares),
   steps: list(typeShares),
   imageShares: list(list(number)),
   removal: list(
@@ -345,9 +346,10 @@ function matches(value: unknown, checks: Readonly<Record<string, Check>>): boole
 
 /** What charts rely on beyond types: something to show, and lists that are aligned with one another. */
 function consistentAnalysis(analysis: AttentionAnalysis): boolean {
-  const { layers, steps, imageShares, answerTokens, removal, images, vision } = analysis;
+  const { layers, answerLayers, steps, imageShares, answerTokens, removal, images, vision } = analysis;
   return (
     layers.length > 0 &&
+    answerLayers.length === layers.length &&
     steps.length > 0 &&
     steps.length === answerTokens.length &&
     imageShares.length === steps.length &&

@@ -156,6 +156,7 @@ function analysisOf(question: string, maxTokens: number): AttentionAnalysis {
     images: [],
     vision: [],
     layers: [],
+    answerLayers: [],
     steps: [],
     imageShares: [],
     removal: [{ layer: 0, logLikelihood: -1 }],

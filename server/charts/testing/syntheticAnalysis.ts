@@ -79,6 +79,7 @@ export function syntheticAnalysis({
       }),
     })),
     layers: Array.from({ length: layers }, (_, layer) => shares(layer, 0)),
+    answerLayers: Array.from({ length: layers }, (_, layer) => shares(layer, (answer.length - 1) / 2)),
     steps: answer.map((_, step) => shares(2, step)),
     imageShares: answer.map((_, step) =>
       Array.from({ length: layers }, (_, layer) => shares(layer, step).image.share),

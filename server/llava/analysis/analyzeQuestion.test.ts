@@ -77,9 +77,23 @@ describe.each(CHECKPOINT_FIXTURES)('the analysis of a question to %s', (name) =>
     expect(analysis.steps[step].output.tokens).toBe(step);
   });
 
+  it('shares of the layers through the answer are the means of those of its tokens', () => {
+    const { answerLayers, imageShares, steps } = analysis;
+    const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+    expect(answerLayers).toHaveLength(analysis.layers.length);
+    answerLayers.forEach(({ image, output }, layer) => {
+      expect(image.share).toBeCloseTo(mean(imageShares.map((shares) => shares[layer])), 6);
+      expect(output.tokens).toBeCloseTo((ANSWER_TOKENS - 1) / 2, 9);
+    });
+    for (const type of TOKEN_TYPES) {
+      const share = mean(answerLayers.map((shares) => shares[type].share));
+      expect(share).toBeCloseTo(mean(steps.map((shares) => shares[type].share)), 6);
+    }
+  });
+
   it('shares sum to 1 in every layer and at every step', () => {
     expect(analysis.steps).toHaveLength(ANSWER_TOKENS);
-    for (const shares of [...analysis.layers, ...analysis.steps]) {
+    for (const shares of [...analysis.layers, ...analysis.answerLayers, ...analysis.steps]) {
       expect(TOKEN_TYPES.reduce((sum, type) => sum + shares[type].share, 0)).toBeCloseTo(1, 5);
     }
   });

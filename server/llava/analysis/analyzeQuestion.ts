@@ -65,6 +65,7 @@ export async function analyzeQuestion(
     images: generation.trace.images,
     vision,
     layers: sharesByLayer(rows.filter(({ step }) => step === 0)),
+    answerLayers: sharesByLayer(rows),
     steps: sharesByStep(rows),
     imageShares: imageShares(rows),
     removal,

@@ -69,6 +69,15 @@ describe('attention by token type', () => {
     }
   });
 
+  it('averages the attention per token over the steps that have tokens of the type', () => {
+    const rows = run(1, 3);
+    const [, second, third] = rows.map((row) => typeShares(row).output);
+    const { share, tokens, efficiency } = sharesByLayer(rows)[0].output;
+    expect(share).toBeCloseTo((second.share + third.share) / 3, 12);
+    expect(tokens).toBe(1);
+    expect(efficiency).toBeCloseTo((second.share + third.share / 2) / 2, 12);
+  });
+
   it('follows a layer whose image tokens were dropped', () => {
     const rows: PlacedRow[] = [
       { layer: 0, step: 0, labels: LABELS, attention: softmax(7, 1) },

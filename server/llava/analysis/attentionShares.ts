@@ -73,7 +73,8 @@ function grouped(rows: Iterable<PlacedRow>, key: (row: PlacedRow) => number): Ty
 }
 
 function meanShares(rows: readonly LabelledRow[]): TypeShares {
-  const sums = TOKEN_TYPES.map(() => ({ share: 0, tokens: 0, efficiency: 0 }));
+  // Efficiency is averaged where there are tokens of the type: before the answer has one, its tokens do not get nothing.
+  const sums = TOKEN_TYPES.map(() => ({ share: 0, tokens: 0, efficiency: 0, present: 0 }));
   for (const { attention, labels } of rows) {
     const own = TOKEN_TYPES.map(() => ({ share: 0, tokens: 0 }));
     labels.forEach((label, token) => {
@@ -84,14 +85,16 @@ function meanShares(rows: readonly LabelledRow[]): TypeShares {
     own.forEach(({ share, tokens }, type) => {
       sums[type].share += share;
       sums[type].tokens += tokens;
-      sums[type].efficiency += tokens > 0 ? share / tokens : 0;
+      if (tokens === 0) return;
+      sums[type].efficiency += share / tokens;
+      sums[type].present++;
     });
   }
   const count = Math.max(1, rows.length);
   const mean = (type: number): TypeShare => ({
     share: sums[type].share / count,
     tokens: sums[type].tokens / count,
-    efficiency: sums[type].efficiency / count,
+    efficiency: sums[type].efficiency / Math.max(1, sums[type].present),
   });
   return { system: mean(0), image: mean(1), instruction: mean(2), output: mean(3) };
 }
