@@ -1,6 +1,6 @@
 import type { AnswerResult } from '../server/protocol';
 import { figureOf } from '../server/traceView/figure';
-import { differingWords, plainWords } from '../server/traceView/wordDiff';
+import { mergedWords, plainWords } from '../server/traceView/wordDiff';
 import { visibleText } from '../server/traceView/wording';
 import { MEASURES, specLine } from './compare';
 import { fill, h, type Child } from './dom';
@@ -9,7 +9,7 @@ import type { Run, State } from './state';
 import { button } from './toolkit';
 import { themePalette } from './theme';
 
-/** Width of a token map in the table, in pixels. */
+/** Width of a token map, in pixels. */
 const MAP_WIDTH = 180;
 
 type Answered = Run & { result: AnswerResult };
@@ -76,7 +76,7 @@ export class Comparison implements Part {
       h(
         'p',
         { class: 'hint' },
-        'Underlined words are not in the first answer. Costs are those of one run each.',
+        'Underlined words are not in the first answer, struck-out ones only there. Costs are those of one run each.',
       ),
       h(
         'div',
@@ -88,6 +88,11 @@ export class Comparison implements Part {
             onClick: () => this.actions.exportPage(),
           }),
         button({ label: 'Export Data (JSON)', class: 'quiet', onClick: () => this.actions.exportData() }),
+      ),
+      h(
+        'ul',
+        { class: 'compared-maps' },
+        ...sorted.map((each) => this.map(each, each.number === shown.number)),
       ),
       h(
         'div',
@@ -146,27 +151,31 @@ export class Comparison implements Part {
     );
   }
 
+  private map(run: Answered, shown: boolean): HTMLElement {
+    return h(
+      'li',
+      { class: shown ? 'shown' : undefined },
+      h(
+        'button',
+        {
+          class: 'link compared',
+          title: 'Show on the map',
+          onclick: () => {
+            if (!shown) this.actions.show(run.number);
+            this.actions.set({ tab: 'tokens' });
+          },
+        },
+        tokenMap(run),
+        specLine(run.result.reduction),
+      ),
+    );
+  }
+
   private row(run: Answered, reference: Answered, shown: boolean): HTMLElement {
     return h(
       'tr',
       { class: shown ? 'shown' : undefined },
-      h(
-        'th',
-        { scope: 'row' },
-        h(
-          'button',
-          {
-            class: 'link compared',
-            title: 'Show on the map',
-            onclick: () => {
-              if (!shown) this.actions.show(run.number);
-              this.actions.set({ tab: 'tokens' });
-            },
-          },
-          tokenMap(run),
-          specLine(run.result.reduction),
-        ),
-      ),
+      h('th', { scope: 'row' }, specLine(run.result.reduction)),
       h('td', { class: 'compared-answer' }, ...answerWords(run, reference)),
       ...MEASURES.map(({ text }) => h('td', {}, text(run.result))),
     );
@@ -175,12 +184,20 @@ export class Comparison implements Part {
 
 function answerWords(run: Answered, reference: Answered): Child[] {
   const words = plainWords(run.result.answer);
-  if (words.length === 0) return [h('span', { class: 'muted' }, '(empty)')];
-  const differs = differingWords(plainWords(reference.result.answer), words).b;
-  return words.flatMap((word, index) => [
-    index > 0 ? ' ' : undefined,
-    differs[index] ? h('span', { class: 'word differs' }, visibleText(word)) : visibleText(word),
-  ]);
+  const merged = mergedWords(plainWords(reference.result.answer), words);
+  return [
+    words.length === 0 && h('span', { class: 'muted' }, '(empty) '),
+    ...merged.flatMap(({ word, in: where }, index): Child[] => {
+      const text = visibleText(word);
+      const marked =
+        where === 'both'
+          ? text
+          : where === 'second'
+            ? h('ins', { class: 'word differs' }, text)
+            : h('del', { class: 'muted' }, text);
+      return [index > 0 ? ' ' : undefined, marked];
+    }),
+  ];
 }
 
 /** What the decoder used, small: the picture and over it the drawing that the exports make. */

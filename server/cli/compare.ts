@@ -5,7 +5,7 @@ import { traceToHtml } from '../features/traceExport/traceExport';
 import { CancelledError, FoveaError } from '../llava/errors';
 import { REDUCTIONS } from '../llava/reduction/registry';
 import type { AnswerResult, ErrorData } from '../protocol';
-import { differingWords, plainWords } from '../traceView/wordDiff';
+import { mergedWords, plainWords } from '../traceView/wordDiff';
 import type { CompareCommand } from './arguments';
 import { jsonOutput, readImageFile } from './ask';
 import { bytes, milliseconds } from './format';
@@ -71,7 +71,7 @@ export function jsonComparison(question: string, runs: readonly ComparedRun[]): 
   };
 }
 
-/** A table of costs, then the answers with the words marked that the first answer lacks. */
+/** A table of costs, then the answers with their differences to the first one marked. */
 export function renderComparison(runs: readonly ComparedRun[]): string {
   const answered = answeredRuns(runs);
   const parts: string[] = [];
@@ -83,7 +83,7 @@ export function renderComparison(runs: readonly ComparedRun[]): string {
     const answers = answered.map(
       ({ reduction, answer }) => `${reduction.padEnd(width)}  ${markedAnswer(reference, answer)}`,
     );
-    parts.push(`answers, with [words] that the first one lacks\n${answers.join('\n')}`);
+    parts.push(`answers: [words] are not in the first one, ~words~ only there\n${answers.join('\n')}`);
   }
   for (const run of runs) {
     if (!('error' in run)) continue;
@@ -109,10 +109,9 @@ function costRow({ reduction, costs }: AnswerResult): string[] {
 }
 
 function markedAnswer(reference: readonly string[], answer: string): string {
-  const words = plainWords(answer);
-  const differs = differingWords(reference, words).b;
-  const text = words.map((word, index) => (differs[index] ? `[${word}]` : word)).join(' ');
-  return text === '' ? '(an empty answer)' : text;
+  const marks = { both: ['', ''], first: ['~', '~'], second: ['[', ']'] } as const;
+  const words = mergedWords(reference, plainWords(answer)).map((word) => marks[word.in].join(word.word));
+  return plainWords(answer).length === 0 ? ['(an empty answer)', ...words].join(' ') : words.join(' ');
 }
 
 async function writePage(file: string, runs: readonly ComparedRun[], image: Uint8Array): Promise<void> {

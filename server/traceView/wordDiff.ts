@@ -31,6 +31,29 @@ export function differingWords(a: readonly string[], b: readonly string[]): { a:
   return result;
 }
 
+/** A word of one of two texts, and which of them have it in its place. */
+export interface ComparedWord {
+  word: string;
+  in: 'both' | 'first' | 'second';
+}
+
+/** Both texts as one, in order: where they part, first what only the first one has, then what only the second one has. */
+export function mergedWords(first: readonly string[], second: readonly string[]): ComparedWord[] {
+  const differs = differingWords(first, second);
+  const merged: ComparedWord[] = [];
+  let next = 0;
+  const leftOut = (): void => {
+    for (; differs.a[next]; next++) merged.push({ word: first[next], in: 'first' });
+  };
+  second.forEach((word, index) => {
+    leftOut();
+    merged.push({ word, in: differs.b[index] ? 'second' : 'both' });
+    if (!differs.b[index]) next++;
+  });
+  leftOut();
+  return merged;
+}
+
 export function plainWords(text: string): string[] {
   return text.split(/\s+/).filter((word) => word !== '');
 }

@@ -87,9 +87,11 @@ describe('the tab "Compare"', () => {
   it('shows a map, the answer with its differences, and the costs of every run', () =>
     withView(THREE, async ({ page }) => {
       await openTab(page);
-      expect(await column(page, 1)).toEqual(['Save the file', 'Save a file', 'Load']);
-      const marked = page.locator('.comparison tbody tr').nth(1).locator('.differs');
-      expect(await marked.allInnerTexts()).toEqual(['a']);
+      expect(await column(page, 1)).toEqual(['Save the file', 'Save the a file', 'Save the file Load']);
+      const second = page.locator('.comparison tbody tr').nth(1);
+      expect(await second.locator('ins').allInnerTexts()).toEqual(['a']);
+      expect(await second.locator('del').allInnerTexts()).toEqual(['the']);
+      expect(await page.locator('.compared').allInnerTexts()).toEqual(await column(page, 0));
       expect(await column(page, 2)).toEqual(['64', '64 → 32', '64 → 8']);
       for (const map of await page.locator('.small-map').all()) {
         const { width, height } = (await map.boundingBox())!;
@@ -109,8 +111,9 @@ describe('the tab "Compare"', () => {
       await page.keyboard.press('Enter');
       expect(await column(page, 2)).toEqual(['64', '64 → 32', '64 → 8']);
       expect(await page.locator('th[aria-sort=descending]').count()).toBe(1);
-      await page.getByRole('button', { name: 'Reduction' }).click();
-      expect(await column(page, 1)).toEqual(['Save the file', 'Save a file', 'Load']);
+      await page.getByRole('button', { name: 'Reduction', exact: true }).click();
+      expect(await column(page, 2)).toEqual(['64', '64 → 32', '64 → 8']);
+      expect(await page.locator('.compared').allInnerTexts()).toEqual(await column(page, 0));
     }));
 
   it('shows a run on the map when it is chosen', () =>
