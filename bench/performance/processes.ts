@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 
+import { MEMORY_OPTIONS } from '../../server/inference/memoryOptions';
 import type { Precision } from '../../server/llava/checkpoint/precision';
 import { LlavaModel } from '../../server/llava/model';
 import { ROOT } from '../evaluationSet';
@@ -75,14 +76,21 @@ export async function memoryOfThisProcess(
   return { loaded, answered: after[0], afterEight: after[7] };
 }
 
-/** @param program this benchmark, which answers `--memory DIRECTORY` with one line of JSON. */
+/**
+ * A process started as the inference process is.
+ *
+ * @param program this benchmark, which answers `--memory DIRECTORY` with one line of JSON.
+ */
 export async function measureMemory(
   program: string,
   directory: string,
   { cacheDirectory, precision }: MemoryOptions,
 ): Promise<Memory | undefined> {
   const args = [program, '--memory', directory, '--precision', precision, '--cache', cacheDirectory];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...MEMORY_OPTIONS.execArgv, ...args], {
+    env: { ...process.env, ...MEMORY_OPTIONS.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve));

@@ -95,7 +95,7 @@ usage
   fovea model list [--json]              models that are worth a try, and those on this machine
   fovea model show <model> [--json]      what it is, what it needs, where it lies
   fovea model add <model> [--yes]        download it, after showing host, size and licence
-  fovea model verify <model>             compare every file with its hash
+  fovea model verify <model>             compare every file with its hash, and converted weights with theirs
   fovea model remove <model> [--yes]     only from Fovea's own folder
 
   <model> is a folder with a HuggingFace LLaVA checkpoint, a name of "fovea model list", or a hub id
@@ -133,7 +133,7 @@ options of model
   --revision <name>       a branch, tag or commit of the repository (default: main)
   --yes                   agree to the download or the removal beforehand
   --force                 add: also a model that this version of Fovea cannot run
-  --remove-damaged        verify: remove damaged files, so that "model add" gets them again
+  --remove-damaged        verify: remove damaged files; "model add" gets them again, questions convert again
   Environment: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_CACHE, HF_HOME, HTTPS_PROXY, NO_PROXY
 
 exit codes

@@ -1,10 +1,10 @@
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { createInterface } from 'node:readline/promises';
 
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { InputError, ModelError } from '../llava/errors';
-import { catalogueEntry } from '../models/catalogue';
+import { catalogueEntry, EMBEDDED_MODEL } from '../models/catalogue';
 import { executePlan } from '../models/download';
 import { parseModelId, type ModelId } from '../models/fileNames';
 import { Hub } from '../models/hub';
@@ -14,8 +14,11 @@ import {
   planRemoval,
   removeInstalled,
   resolveModel,
+  verifyConverted,
   verifyInstalled,
   type InstalledModel,
+  type Verification,
+  type VerifyOptions,
 } from '../models/installed';
 import { catalogueOverview, describeEntry } from '../models/overview';
 import { planDownload, type DownloadPlan } from '../models/plan';
@@ -232,30 +235,60 @@ async function agree(command: ModelCommand, question: string, signal: AbortSigna
 // ---------------------------------------------------------------------------------------------- verify, remove
 
 async function verify(command: ModelCommand, signal: AbortSignal): Promise<void> {
-  const places = modelPlaces();
-  const id = modelId(command);
   const printer = new LinePrinter(process.stderr);
   let done = 0;
-  const result = await verifyInstalled(id, places, {
+  const result = await checkFiles(command, {
     signal,
     removeDamaged: command.removeDamaged,
     onBytes: (count, file) => printer.print(`${file}  ${bytes((done += count))} read`),
   }).finally(() => printer.end());
+  const converted = result.converted ?? { folder: '', right: [], damaged: [] };
   if (command.json) process.stdout.write(`${JSON.stringify(result)}\n`);
   else {
     for (const name of result.right) process.stdout.write(`right    ${name}\n`);
     for (const name of result.unknown) process.stdout.write(`unknown  ${name}\n`);
     for (const name of result.damaged) process.stdout.write(`damaged  ${name}\n`);
+    for (const name of converted.right) process.stdout.write(`right    ${name} (converted)\n`);
+    for (const name of converted.damaged) process.stdout.write(`damaged  ${name} (converted)\n`);
+    if (converted.right.length + converted.damaged.length > 0)
+      process.stderr.write(
+        `Converted weights lie in ${converted.folder}, which may be deleted: they are made again when they are needed.\n`,
+      );
   }
   if (result.damaged.length > 0)
     throw new ModelError({
       code: 'model.damaged',
-      message: `${result.damaged.length} of the files of ${id.repository} are damaged.`,
+      message: `${result.damaged.length} of the files of ${command.model} are damaged.`,
       nextStep: repairStep(command, result.origin),
+    });
+  if (converted.damaged.length > 0)
+    throw new ModelError({
+      code: 'model.converted-damaged',
+      message: `${converted.damaged.length} of the files of converted weights of ${command.model} are damaged.`,
+      nextStep: command.removeDamaged
+        ? 'They were removed. The next question makes them again, and only them.'
+        : `fovea model verify ${command.model} --remove-damaged removes them; the next question makes them again.`,
     });
 }
 
-function repairStep({ model: name, removeDamaged }: ModelCommand, origin: InstalledModel['origin']): string {
+/** Of a folder, and of the model that comes with Fovea, nobody wrote down what the files must be: what was converted from them is checked. */
+async function checkFiles(
+  command: ModelCommand,
+  options: VerifyOptions,
+): Promise<Omit<Verification, 'directory' | 'origin'> & { origin: InstalledModel['origin'] | 'folder' }> {
+  const cache = defaultCacheDirectory();
+  const embedded = command.model === EMBEDDED_MODEL;
+  if (!embedded && !(await isFolder(command.model)))
+    return verifyInstalled(modelId(command), modelPlaces(), cache, options);
+  const folder = embedded ? embeddedModelDirectory() : command.model;
+  const converted = await verifyConverted(folder, cache, options);
+  return { origin: 'folder', right: [], damaged: [], unknown: (await readdir(folder)).sort(), converted };
+}
+
+function repairStep(
+  { model: name, removeDamaged }: ModelCommand,
+  origin: InstalledModel['origin'] | 'folder',
+): string {
   if (origin !== 'fovea') return 'Download it again with the tool that made the Hugging Face cache.';
   if (removeDamaged) return `They were removed. fovea model add ${name} gets them again, and only them.`;
   return `fovea model verify ${name} --remove-damaged removes them; fovea model add ${name} gets them again.`;

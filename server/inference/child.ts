@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { CancelledError } from '../llava/errors';
 import { fromErrorData, InferenceCrashedError, type ProcessExit } from './errors';
+import { MEMORY_OPTIONS } from './memoryOptions';
 import type { CallName, Calls, FromProcess, Progress, ToProcess } from './messages';
 
 /** How much of the end of stderr is kept, in characters: it often names the cause of a crash. */
@@ -40,7 +41,8 @@ export class InferenceChild implements Disposable {
   constructor(program: string, log: (line: string) => void) {
     this.#process = fork(program, [], {
       // Not the parent's: a debugger port, for one, cannot be shared.
-      execArgv: [],
+      execArgv: [...MEMORY_OPTIONS.execArgv],
+      env: { ...process.env, ...MEMORY_OPTIONS.env },
       serialization: 'advanced',
       // Never the parent's stdout, which carries LSP under --stdio.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

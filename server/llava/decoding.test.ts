@@ -48,7 +48,7 @@ describe.each(['clip-llama', 'siglip-qwen2', 'llava-next-clip-mistral'])(
           contextId: -1,
           onSelectionTime: () => undefined,
           onAttention: (row) => attention.push(row),
-          maxScoreBytes: text.numAttentionHeads * prompt.labels.length * 4 * rows,
+          chunks: { wholeBytes: 0, chunkRows: rows },
         },
         prompt.labels.length + 8,
       );

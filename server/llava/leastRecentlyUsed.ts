@@ -27,6 +27,13 @@ export class LeastRecentlyUsed<Value> {
     return entry.value;
   }
 
+  /** The value, which is no longer kept. */
+  take(key: string): Value | undefined {
+    const entry = this.entries.get(key);
+    this.delete(key);
+    return entry?.value;
+  }
+
   /** Keeps a value in place of an earlier one of the same key; one that is too large by itself is not kept. */
   set(key: string, value: Value, bytes = 0): void {
     this.delete(key);

@@ -9,6 +9,7 @@ import type { Question } from './generate';
 import { LlavaModel } from './model';
 import { PrefixCache, type Prefix } from './prefixCache';
 import type { Reduction } from './reduction/reduction';
+import { LayerCache } from './runtime/keyValueCache';
 import {
   CHECKPOINT_FIXTURES,
   expectClose,
@@ -83,7 +84,7 @@ const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
   ['pyramiddrop', () => 1],
   ['visionzip:dominant=8,contextual=2+fastv:layer=2,keep=0.5', () => 2],
   ['fastv:layer=1,keep=0.3,score=columnSum', () => undefined],
-  ['fastv:layer=1,keep=0.3,score=lastQueryNoRotary', () => undefined],
+  ['fastv:layer=1,keep=0.3,score=lastQueryNoRotary', () => 1],
 ];
 
 describe.each(FIXTURES)('a further question about the images of %s', (name) => {
@@ -170,6 +171,7 @@ describe('what is taken over', () => {
     let prompt: Prompt | undefined;
     await model.ask(base, { reuse: false, onPrompt: (entered) => (prompt = entered) });
     const { text, vision } = model.checkpoint.config;
+    const reused: boolean[] = [];
     const dropsHalf: Reduction = {
       id: 'half',
       spec: 'half',
@@ -178,7 +180,7 @@ describe('what is taken over', () => {
     };
     const answer = async (prefixes: PrefixCache | undefined): Promise<Float32Array[]> => {
       const shape = { layers: text.numHiddenLayers, hasClassToken: vision.hasClassToken, imageTokens: 0 };
-      const decoding = new Decoding(
+      using decoding = new Decoding(
         {
           text,
           sessions: model.sessions,
@@ -193,6 +195,7 @@ describe('what is taken over', () => {
         100,
       );
       const logits = [(await decoding.prefill(prompt!)).logits];
+      reused.push(decoding.reused !== undefined);
       for (const token of [1, 2, 3]) logits.push((await decoding.step(token)).logits);
       expect(decoding.imageTokensLeft).toBe(prompt!.imageTokens.length >> 3);
       return logits;
@@ -202,6 +205,7 @@ describe('what is taken over', () => {
     for (let time = 0; time < 3; time++) {
       (await answer(prefixes)).forEach((logits, step) => expectClose(logits, expected[step]));
     }
+    expect(reused).toEqual([false, false, true, true]);
     await model.dispose();
   });
 
@@ -235,22 +239,33 @@ describe('what is taken over', () => {
 describe('PrefixCache', () => {
   const prefix = (rows: number): Prefix => ({
     rows,
-    layers: [{ keys: new Float32Array(rows), values: new Float32Array(rows) }],
+    layers: [new LayerCache(1, 1, rows)],
     hidden: { data: new Float32Array(rows), rows, columns: 1 },
   });
 
   it('holds no more than it may, in number and in bytes', () => {
     const few = new PrefixCache(2, 1e6);
-    for (const key of ['a', 'b', 'c']) few.set(key, prefix(10));
-    expect(few.get('a')).toBeUndefined();
+    for (const key of ['a', 'b', 'c']) few.put(key, prefix(10));
+    expect(few.take('a')).toBeUndefined();
     expect(few.bytes).toBe(2 * 10 * 3 * 4);
     const small = new PrefixCache(8, 300);
-    small.set('a', prefix(20));
-    small.set('b', prefix(20));
-    expect(small.get('a')).toBeUndefined();
-    expect(small.get('b')?.rows).toBe(20);
-    small.set('b', prefix(26));
+    small.put('a', prefix(20));
+    small.put('b', prefix(20));
+    expect(small.take('a')).toBeUndefined();
+    expect(small.take('b')?.rows).toBe(20);
+    small.put('b', prefix(26));
     expect(small.bytes).toBe(0);
+  });
+
+  it('gives a beginning to one question at a time', () => {
+    const cache = new PrefixCache();
+    const entry = prefix(10);
+    cache.put('a', entry);
+    expect(cache.take('a')).toBe(entry);
+    expect(cache.take('a')).toBeUndefined();
+    expect(cache.bytes).toBe(0);
+    cache.put('a', entry);
+    expect(cache.take('a')).toBe(entry);
   });
 
   it('tells rows and depths apart', () => {

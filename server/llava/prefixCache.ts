@@ -3,12 +3,13 @@ import { totalmem } from 'node:os';
 import { hashOf } from './featureCache';
 import { LeastRecentlyUsed } from './leastRecentlyUsed';
 import type { Matrix } from './reduction/reduction';
+import type { LayerCache } from './runtime/keyValueCache';
 
 /** What the first layers of the decoder made of the beginning of a prompt: everything up to its last image token. */
 export interface Prefix {
   readonly rows: number;
-  /** Keys and values of layers 0 .. layers.length - 1, [kvHeads, rows, headDim] each. */
-  readonly layers: readonly { readonly keys: Float32Array; readonly values: Float32Array }[];
+  /** Keys and values of these rows in layers 0 .. layers.length - 1. */
+  readonly layers: readonly LayerCache[];
   /** Hidden states after those layers [rows, dim], where layers follow that look at them; undefined at full depth. */
   readonly hidden: Matrix | undefined;
 }
@@ -27,6 +28,8 @@ const MEMORY_SHARE = 1 / 16;
  * taken over where its rows enter the decoder bit for bit the same (the key is a hash of them: model, image, fit, system
  * prompt and every reduction before the decoder have done their part by then), in all layers before the first one at which
  * a reduction looks at the question. See {@link Decoding} for the conditions on the rest.
+ *
+ * Nothing is copied: a question takes a beginning out, appends its own rows to it, and puts it back without them.
  */
 export class PrefixCache {
   private readonly prefixes: LeastRecentlyUsed<Prefix>;
@@ -47,16 +50,14 @@ export class PrefixCache {
     return this.prefixes.bytes;
   }
 
-  get(key: string): Prefix | undefined {
-    return this.prefixes.get(key);
+  /** Whoever takes a beginning has it alone, and puts it back. */
+  take(key: string): Prefix | undefined {
+    return this.prefixes.take(key);
   }
 
-  set(key: string, prefix: Prefix): void {
+  put(key: string, prefix: Prefix): void {
     const hidden = prefix.hidden?.data.byteLength ?? 0;
-    const bytes = prefix.layers.reduce(
-      (sum, { keys, values }) => sum + keys.byteLength + values.byteLength,
-      hidden,
-    );
+    const bytes = prefix.layers.reduce((sum, { reservedBytes }) => sum + reservedBytes, hidden);
     this.prefixes.set(key, prefix, bytes);
   }
 }

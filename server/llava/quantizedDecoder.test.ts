@@ -65,6 +65,8 @@ function roundWeights(original: TensorMap, quantized: TensorMap, layers: number)
   }
 }
 
+const SCORES = ['lastQuery', 'columnSum', 'lastQueryNoRotary'];
+
 describe.each(['clip-llama', 'siglip-qwen2', 'siglip-llama-bias-linear'])('%s in 4 bits', (name) => {
   it('gives the logits of the decoder with the rounded weights', async () => {
     const fixture = readFixture(name);
@@ -84,20 +86,31 @@ describe.each(['clip-llama', 'siglip-qwen2', 'siglip-llama-bias-linear'])('%s in
       const model = await LlavaModel.open(directory, { cacheDirectory, precision });
       const logits: Float32Array[] = [];
       await model.ask(question, { onLogits: (row) => logits.push(row.slice()) });
+      const scores = await Promise.all(
+        SCORES.map((score) => model.ask({ ...question, reduction: `fastv:layer=1,keep=0.5,score=${score}` })),
+      );
       await model.dispose();
-      return logits;
+      return [
+        ...logits.slice(0, 2),
+        ...scores.map(({ trace }) => Float32Array.from(trace.stages[0].scores!.values)),
+      ];
     };
     const quantized = await ask('q4');
     const exact = await ask('fp32');
     roundWeights(checkpoint.tensors, tensors, checkpoint.config.text.numHiddenLayers);
     const rounded = await ask('fp32');
-    // Prefill and the first step from the cache; later ones follow the tokens that were chosen.
-    for (const index of [0, 1]) {
+    // Prefill and the first step from the cache, later ones follow the tokens that were chosen; and what reductions look at.
+    expect(quantized).toHaveLength(2 + SCORES.length);
+    quantized.forEach((actual, index) => {
       // What is left is the rounding of activations to 8 bits; rows in the wrong order would make it about 1.
-      expect(distance(quantized[index], rounded[index])).toBeLessThan(0.05);
-      // And the test can tell: the weights before rounding give something else.
-      expect(distance(exact[index], rounded[index])).toBeGreaterThan(0.05);
-    }
+      expect(distance(actual, rounded[index])).toBeLessThan(0.05);
+      // And the test can tell: the weights before rounding give something else, and so do the scores of other rows.
+      if (index < 2) expect(distance(exact[index], rounded[index])).toBeGreaterThan(0.05);
+      else {
+        const shifted = distance(actual.slice(1), rounded[index].slice(0, -1));
+        expect(shifted).toBeGreaterThan(3 * distance(actual, rounded[index]));
+      }
+    });
   });
 });
 

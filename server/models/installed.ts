@@ -2,7 +2,8 @@ import { lstat, readdir, readFile, readlink, rm, stat } from 'node:fs/promises';
 import path from 'node:path';
 
 import { openCheckpoint } from '../llava/checkpoint/open';
-import { InputError, ModelError } from '../llava/errors';
+import { type SidecarCheck, verifySidecar } from '../llava/checkpoint/sidecar';
+import { InputError, ModelError, throwIfCancelled } from '../llava/errors';
 import type { ErrorData } from '../protocol';
 import { catalogueEntry, EMBEDDED_MODEL, unsupported } from './catalogue';
 import { contentHash, hashFile, matches, startHash, type ContentHash } from './contentHash';
@@ -172,22 +173,30 @@ export interface Verification {
   readonly damaged: readonly string[];
   /** Files of which nobody wrote down what they must be: they are in the cache as they are, without a link. */
   readonly unknown: readonly string[];
+  /** Weights that the engine converted; undefined where the model cannot be opened, and so was never converted as it is. */
+  readonly converted: SidecarCheck | undefined;
+}
+
+export interface VerifyOptions {
+  readonly signal?: AbortSignal;
+  readonly onBytes?: (bytes: number, file: string) => void;
+  /**
+   * Removes damaged contents, so that the next download fetches them (and nothing else) again: of the model's files only in Fovea's
+   * own folder. Damaged converted weights are made again by the next question.
+   */
+  readonly removeDamaged?: boolean;
 }
 
 /**
- * Reads every file of a model again and compares it with its hash.
+ * Reads every file of a model again and compares it with its hash, and the weights that were converted from it with their checksums.
  *
- * @param options.removeDamaged removes damaged contents, so that the next download fetches them (and nothing else) again;
- *   only in Fovea's own folder.
+ * @param engineCacheDirectory where the engine keeps converted weights.
  */
 export async function verifyInstalled(
   id: ModelId,
   places: ModelPlaces,
-  options: {
-    signal?: AbortSignal;
-    onBytes?: (bytes: number, file: string) => void;
-    removeDamaged?: boolean;
-  } = {},
+  engineCacheDirectory: string,
+  options: VerifyOptions = {},
 ): Promise<Verification> {
   const found = await findInstalled(id, places);
   if (found === undefined) throw notDownloaded(id.repository, 'Only a complete model can be verified.');
@@ -204,9 +213,31 @@ export async function verifyInstalled(
     });
     (length === size && matches(hash, digest) ? right : damaged).push(name);
   }
+  const converted = await verifyConverted(directory, engineCacheDirectory, options);
   if (options.removeDamaged && damaged.length > 0)
     await removeDamaged(store, id.repository, directory, expected, damaged);
-  return { directory, origin: store.origin, right, damaged, unknown: expected.unknown };
+  return { directory, origin: store.origin, right, damaged, unknown: expected.unknown, converted };
+}
+
+/** Checks what was converted from the checkpoint in a folder, which may be anywhere. */
+export async function verifyConverted(
+  directory: string,
+  engineCacheDirectory: string,
+  { signal, onBytes, removeDamaged: remove }: VerifyOptions,
+): Promise<SidecarCheck | undefined> {
+  const checkpoint = await openCheckpoint(directory, { signal }).catch((error: unknown) => {
+    throwIfCancelled(signal);
+    if (error instanceof ModelError) return undefined;
+    throw error;
+  });
+  return (
+    checkpoint &&
+    verifySidecar(checkpoint, engineCacheDirectory, {
+      signal,
+      onFile: (name, bytes) => onBytes?.(bytes, name),
+      removeDamaged: remove,
+    })
+  );
 }
 
 interface ExpectedContents {

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { openCheckpoint } from '../../server/llava/checkpoint/open';
-import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
+import { prepareWeights, sidecarFolder } from '../../server/llava/checkpoint/sidecar';
 import { fixturePath } from '../../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
 import { parseModelId } from '../../server/models/fileNames';
@@ -177,11 +177,36 @@ describe('the name of a model', () => {
 });
 
 describe('verifying', () => {
+  const cache = temporaryDirectory();
+
+  it('reads the weights that were converted from it too, and removes what is damaged so that it is made again', async () => {
+    const someone = await user();
+    const directory = await someone.download();
+    const checkpoint = await openCheckpoint(directory);
+    const converted = temporaryDirectory();
+    const check = async (removeDamaged = false) =>
+      (await verifyInstalled(ID, someone.settings, converted, { removeDamaged })).converted;
+    const folder = sidecarFolder(checkpoint, converted);
+    expect(await check()).toEqual({ folder, right: [], damaged: [] });
+    await prepareWeights(checkpoint, 'q4', { cacheDirectory: converted });
+    const names = readdirSync(folder).sort();
+    expect(await check()).toEqual({ folder, right: names, damaged: [] });
+    // The middle of the file is data; the header stays right.
+    damage(path.join(folder, names[0]));
+    expect(await check()).toEqual({ folder, right: names.slice(1), damaged: [names[0]] });
+    await check(true);
+    expect(await check()).toEqual({ folder, right: names.slice(1), damaged: [] });
+    await prepareWeights(checkpoint, 'q4', { cacheDirectory: converted });
+    expect(await check()).toEqual({ folder, right: names, damaged: [] });
+  });
+
   it('reads every file again', async () => {
     const someone = await user();
     const directory = await someone.download();
     let read = 0;
-    const result = await verifyInstalled(ID, someone.settings, { onBytes: (bytes) => (read += bytes) });
+    const result = await verifyInstalled(ID, someone.settings, cache, {
+      onBytes: (bytes) => (read += bytes),
+    });
     expect([...result.right].sort()).toEqual(readdirSync(directory).sort());
     expect(result).toMatchObject({ directory, damaged: [], unknown: [] });
     expect(read).toBe((await listInstalled(someone.settings))[0].bytes);
@@ -190,19 +215,19 @@ describe('verifying', () => {
   it.each([WEIGHTS, 'tokenizer.json'])('finds one changed bit in %s', async (name) => {
     const someone = await user();
     damage(path.join(await someone.download(), name));
-    expect((await verifyInstalled(ID, someone.settings)).damaged).toEqual([name]);
+    expect((await verifyInstalled(ID, someone.settings, cache)).damaged).toEqual([name]);
   });
 
   it('removes what is damaged, so that the next download fetches that and nothing else', async () => {
     const someone = await user();
     const directory = await someone.download();
     damage(path.join(directory, WEIGHTS));
-    await verifyInstalled(ID, someone.settings, { removeDamaged: true });
+    await verifyInstalled(ID, someone.settings, cache, { removeDamaged: true });
     someone.hub.requests.length = 0;
     expect(await someone.download()).toBe(directory);
     const fetched = someone.hub.downloads.filter(({ url }) => url.includes('/storage/'));
     expect(fetched.map(({ url }) => url)).toEqual([`/storage/${WEIGHTS}`]);
-    expect((await verifyInstalled(ID, someone.settings)).damaged).toEqual([]);
+    expect((await verifyInstalled(ID, someone.settings, cache)).damaged).toEqual([]);
   });
 
   it('knows the hashes of the Hugging Face cache by the names of its contents, and changes nothing there', async () => {
@@ -211,10 +236,10 @@ describe('verifying', () => {
     const notes = path.join(first.settings.modelsDirectory, 'models--acme--tiny-llava', 'fovea');
     await fileSystem.rm(notes, { recursive: true });
     const second = asHuggingFaceCache(first);
-    expect((await verifyInstalled(ID, second.settings)).damaged).toEqual([]);
+    expect((await verifyInstalled(ID, second.settings, cache)).damaged).toEqual([]);
     damage(path.join(directory, WEIGHTS));
-    expect((await verifyInstalled(ID, second.settings)).damaged).toEqual([WEIGHTS]);
-    const error = await refusal(verifyInstalled(ID, second.settings, { removeDamaged: true }));
+    expect((await verifyInstalled(ID, second.settings, cache)).damaged).toEqual([WEIGHTS]);
+    const error = await refusal(verifyInstalled(ID, second.settings, cache, { removeDamaged: true }));
     expect(error.code).toBe('model.not-ours');
     expect(existsSync(path.join(directory, WEIGHTS))).toBe(true);
   });
@@ -228,7 +253,7 @@ describe('verifying', () => {
     const content = readFileSync(file);
     await fileSystem.rm(file);
     await fileSystem.writeFile(file, content);
-    const result = await verifyInstalled(ID, asHuggingFaceCache(first).settings);
+    const result = await verifyInstalled(ID, asHuggingFaceCache(first).settings, cache);
     expect(result.unknown).toEqual([WEIGHTS]);
     expect(result.right).not.toContain(WEIGHTS);
   });
@@ -236,12 +261,16 @@ describe('verifying', () => {
   it('can be cancelled', async () => {
     const someone = await user();
     await someone.download();
-    const error = await refusal(verifyInstalled(ID, someone.settings, { signal: AbortSignal.abort() }));
+    const error = await refusal(
+      verifyInstalled(ID, someone.settings, cache, { signal: AbortSignal.abort() }),
+    );
     expect(error.kind).toBe('cancelled');
   });
 
   it('of a model that is not here says how to get it', async () => {
-    expect((await refusal(verifyInstalled(ID, (await user()).settings))).nextStep).toMatch(/fovea model add/);
+    expect((await refusal(verifyInstalled(ID, (await user()).settings, cache))).nextStep).toMatch(
+      /fovea model add/,
+    );
   });
 });
 

@@ -123,7 +123,7 @@ async function run(
   part: Pick<DecoderGraph, 'from' | 'to' | 'head'>,
   { hidden, positions }: Rows,
 ) {
-  const session = await sessions.decoder({ ...part, past: false, embed: false, attention: 'mean' });
+  const session = await sessions.decoder({ ...part, past: false, attention: 'mean' });
   return session.run({
     hidden: floatTensor(hidden.data, [hidden.rows, hidden.columns]),
     ...rowInputs(checkpoint.config.text, positions),

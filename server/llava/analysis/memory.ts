@@ -1,5 +1,5 @@
 import { patchesPerSide, towerSquare, type LlavaConfig } from '../checkpoint/config';
-import { MAX_SCORE_BYTES } from '../decoding';
+import { chunkStarts } from '../decoding';
 import { planSquare, planTiles, type ImagePlan } from '../imagePlan';
 import { planDetails, type Size } from '../vision/anyres';
 import { cacheBytes } from './flops';
@@ -76,9 +76,7 @@ function attentionScores(
   rows: number,
   answerTokens: number,
 ): { chunk: number; scores: number } {
-  const whole = FLOAT * heads * rows ** 2;
-  if (whole <= MAX_SCORE_BYTES) return { chunk: rows, scores: whole };
-  const chunks = Math.ceil(whole / MAX_SCORE_BYTES);
-  const chunk = Math.ceil(rows / chunks);
-  return { chunk, scores: FLOAT * heads * chunk * (chunk + rows + answerTokens + chunk) };
+  const chunk = Math.ceil(rows / chunkStarts(heads, rows).length);
+  const keys = chunk === rows ? rows : rows + chunk + answerTokens;
+  return { chunk, scores: FLOAT * heads * chunk * keys };
 }

@@ -99,6 +99,50 @@ export async function sidecarBytes(
   return { total: totalBytes(plan), missing: totalBytes(missing) };
 }
 
+/** What {@link verifySidecar} found among the converted weights of a checkpoint. */
+export interface SidecarCheck {
+  readonly folder: string;
+  /** Names of files whose content is what was written. */
+  readonly right: readonly string[];
+  /** Names of files whose content is something else. */
+  readonly damaged: readonly string[];
+}
+
+/**
+ * Reads the converted weights that are there, of every precision, and compares them with the checksums that were written with them. Files that
+ * are missing are no damage: they are made when they are needed.
+ *
+ * @param options.removeDamaged removes damaged files, so that they are made again. Safe while they are mapped, except on Windows, which
+ *   refuses.
+ */
+export async function verifySidecar(
+  checkpoint: Checkpoint,
+  cacheDirectory: string,
+  options: {
+    signal?: AbortSignal;
+    onFile?: (name: string, bytes: number) => void;
+    removeDamaged?: boolean;
+  } = {},
+): Promise<SidecarCheck> {
+  const folder = sidecarFolder(checkpoint, cacheDirectory);
+  const stamps = await sourceStamps(checkpoint, nodeFileSystem);
+  const plans = PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps));
+  // Tower and projector are in both.
+  const byName = new Map(plans.map((file) => [file.name, file]));
+  const right: string[] = [];
+  const damaged: string[] = [];
+  for (const name of (await nodeFileSystem.readdir(folder).catch(() => [])).sort()) {
+    const file = byName.get(name);
+    if (!file) continue;
+    const intact = await isIntact(folder, file, nodeFileSystem, options.signal);
+    (intact ? right : damaged).push(name);
+    options.onFile?.(name, file.bytes);
+  }
+  if (options.removeDamaged)
+    for (const name of damaged) await nodeFileSystem.rm(join(folder, name), { force: true });
+  return { folder, right, damaged };
+}
+
 async function sourceStamps(
   { tensors }: Checkpoint,
   files: Pick<SidecarFileSystem, 'stat'>,

@@ -15,8 +15,6 @@ export interface DecoderGraph {
   readonly to: number;
   /** True: attends to caches of earlier positions as well as to the new rows. */
   readonly past: boolean;
-  /** True: starts from token `ids`; false: from `hidden` rows. */
-  readonly embed: boolean;
   /** Rows of `logits`; `none` where layers follow (then `nextHidden` is an output). */
   readonly head: 'none' | 'last' | 'all';
   /** Attention row of the last query, of every layer: mean over heads, or head by head. */
@@ -28,10 +26,10 @@ export interface DecoderGraph {
 /**
  * Emits a run of decoder layers.
  *
- * Inputs: `ids` [n] or `hidden` [n, dim]; `cos`, `sin` [n, headDim/2] of the rows' own (possibly gapped) positions;
+ * Inputs: `hidden` [n, dim]; `cos`, `sin` [n, headDim/2] of the rows' own (possibly gapped) positions;
  * `positions` [n] (float) for the causal mask; with `past`, per layer i: `pastKey.i`, `pastValue.i`
  * [kvHeads, capacity, headDim] and `bias.i` [1 or n, capacity] (0 = visible, -Infinity = hidden or unused); `textStart` [1] for
- * the score `textQueries`.
+ * the score `textQueries`; with `past` and the score `lastQueryNoRotary`, `pastCos`, `pastSin` [capacity, headDim/2] of the cached rows.
  *
  * Outputs: per layer `key.i`, `value.i` [kvHeads, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
  * `nextHidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [(capacity +) n].
@@ -41,9 +39,7 @@ export interface DecoderGraph {
  */
 export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderGraph): OnnxModel {
   const graph = new GraphBuilder(`decoder ${part.from}-${part.to}`);
-  let hidden = part.embed
-    ? embedTokens(graph, tensors)
-    : graph.input('hidden', 'float32', ['n', text.hiddenSize]);
+  let hidden = graph.input('hidden', 'float32', ['n', text.hiddenSize]);
   const shared: SharedInputs = {
     cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
     sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
@@ -71,7 +67,11 @@ export function emitLogits(graph: GraphBuilder, text: TextConfig, tensors: Tenso
 /** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */
 export function emitEmbedding(text: TextConfig, tensors: TensorMap): OnnxModel {
   const graph = new GraphBuilder('embedding');
-  graph.output('hidden', embedTokens(graph, tensors), 'float32', ['n', text.hiddenSize]);
+  const table = find(tensors, `${EMBEDDING}.weight`);
+  const rows = graph.add('Gather', [graph.weight(table), graph.input('ids', 'int64', ['n'])]);
+  // Only these are widened where the table is in half precision.
+  const hidden = table.dtype === 'F32' ? rows : graph.cast(rows, 'float32');
+  graph.output('hidden', hidden, 'float32', ['n', text.hiddenSize]);
   return graph.build();
 }
 
@@ -94,13 +94,6 @@ export interface Projections {
   /** Before the rotary embedding. */
   rawQuery: Value;
   rawKey: Value;
-}
-
-/** Rows of the embedding table [n, dim]. Only these are widened where the table is in half precision. */
-function embedTokens(graph: GraphBuilder, tensors: TensorMap): Value {
-  const table = find(tensors, `${EMBEDDING}.weight`);
-  const rows = graph.add('Gather', [graph.weight(table), graph.input('ids', 'int64', ['n'])]);
-  return table.dtype === 'F32' ? rows : graph.cast(rows, 'float32');
 }
 
 /** Causal (and, for Mistral, windowed) mask among the new rows. Made from positions, so that gaps do not matter. */
@@ -214,6 +207,8 @@ function emitAttention(
   const newScores = graph.add('Add', [scoresOver(key), mask]);
   let probabilities: Value;
   let mixed: Value;
+  let keysBeforeRotary = (): Value => splitKeyHeads(graph, projections.rawKey, kvHeads, headDim);
+  let lastMask = (): Value => lastRow(graph, mask, 0);
   if (part.past) {
     const pastKey = graph.input(`pastKey.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
     const pastValue = graph.input(`pastValue.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
@@ -226,6 +221,14 @@ function emitAttention(
     const onPast = graph.add('Slice', [probabilities, graph.integers([0]), capacity, last]);
     const onNew = graph.add('Slice', [probabilities, capacity, graph.integers([TO_THE_END]), last]);
     mixed = graph.add('Add', [mixOver(onPast, pastValue), mixOver(onNew, value)]);
+    const [newKeys, newMask] = [keysBeforeRotary, lastMask];
+    keysBeforeRotary = () => {
+      const [cos, sin] = ['pastCos', 'pastSin'].map((name) =>
+        graph.input(name, 'float32', [`capacity.${layer}`, headDim / 2]),
+      );
+      return graph.add('Concat', [rotateBack(graph, pastKey, { cos, sin }), newKeys()], { axis: 1 });
+    };
+    lastMask = () => graph.add('Concat', [lastRow(graph, bias, 0), newMask()], { axis: 1 });
   } else {
     probabilities = graph.add('Softmax', [newScores], { axis: -1 });
     mixed = mixOver(probabilities, value);
@@ -239,9 +242,17 @@ function emitAttention(
   if (part.score && layer === part.to - 1) {
     const { score } = part;
     graph.sideOutput(() =>
-      graph.output('score', emitScore(graph, text, score, probabilities, projections), 'float32', [
-        `keys.${layer}`,
-      ]),
+      graph.output(
+        'score',
+        emitScore(graph, text, score, {
+          probabilities,
+          rawQuery: projections.rawQuery,
+          keysBeforeRotary,
+          lastMask,
+        }),
+        'float32',
+        [`keys.${layer}`],
+      ),
     );
   }
   return joinQueryHeads(graph, mixed, heads, headDim);
@@ -258,6 +269,13 @@ export function joinQueryHeads(graph: GraphBuilder, mixed: Value, heads: number,
 function rotate(graph: GraphBuilder, input: Value, shared: RotaryInputs, width: number): Value {
   const batched = graph.add('Reshape', [input, graph.integers([1, -1, width])]);
   return graph.add('RotaryEmbedding', [batched, graph.integers([0]), shared.cos, shared.sin]);
+}
+
+/** Keys [kvHeads, n, headDim] as they were before their rotation by cos/sin: the same angles the other way round. */
+export function rotateBack(graph: GraphBuilder, keys: Value, { cos, sin }: RotaryInputs): Value {
+  const batched = graph.add('Unsqueeze', [keys, graph.integers([0])]);
+  const rotated = graph.add('RotaryEmbedding', [batched, graph.integers([0]), cos, graph.add('Neg', [sin])]);
+  return graph.add('Squeeze', [rotated, graph.integers([0])]);
 }
 
 /** [.., n, heads * headDim] -> [kvHeads, groups * n, headDim] */
@@ -310,13 +328,24 @@ export function scaledProduct(graph: GraphBuilder, query: Value, key: Value, hea
   return graph.add('MatMul', [scaled, graph.add('Transpose', [key], { perm: [0, 2, 1] })]);
 }
 
-/** One number per key [n], from the probabilities [kvHeads, groups, n, n] or the projections before rotation. */
+/** What a score is made from; what not every score needs is emitted on demand. */
+export interface ScoreInputs {
+  /** [kvHeads, groups, n, keys] */
+  readonly probabilities: Value;
+  /** Of the new rows, [.., n, heads * headDim]. */
+  readonly rawQuery: Value;
+  /** [kvHeads, keys, headDim] */
+  readonly keysBeforeRotary: () => Value;
+  /** [1, keys]: 0 where the last query may look. */
+  readonly lastMask: () => Value;
+}
+
+/** One number per key [keys]. */
 export function emitScore(
   graph: GraphBuilder,
   text: TextConfig,
   score: NonNullable<DecoderGraph['score']>,
-  probabilities: Value,
-  { rawQuery, rawKey }: Pick<Projections, 'rawQuery' | 'rawKey'>,
+  { probabilities, rawQuery, keysBeforeRotary, lastMask }: ScoreInputs,
 ): Value {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   switch (score) {
@@ -336,8 +365,8 @@ export function emitScore(
     }
     case 'lastQueryNoRotary': {
       const query = splitQueryHeads(graph, lastRow(graph, rawQuery, 0), kvHeads, heads / kvHeads, headDim);
-      const key = splitKeyHeads(graph, rawKey, kvHeads, headDim);
-      const row = graph.add('Softmax', [scaledProduct(graph, query, key, headDim)], { axis: -1 });
+      const products = scaledProduct(graph, query, keysBeforeRotary(), headDim);
+      const row = graph.add('Softmax', [graph.add('Add', [products, lastMask()])], { axis: -1 });
       return graph.add('ReduceMean', [row, graph.integers([0, 1])], { keepdims: 0 });
     }
   }

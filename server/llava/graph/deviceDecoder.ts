@@ -10,6 +10,7 @@ import {
   joinQueryHeads,
   lastRow,
   type Projections,
+  rotateBack,
   scaledProduct,
   splitKeyHeads,
   splitQueryHeads,
@@ -24,7 +25,8 @@ export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'scor
  *
  * Inputs: `hidden` [n, dim]; `cos`, `sin` [n, headDim / 2]; `positions` [n] and `keyPositions` [keys] (float), those of the new
  * rows and of everything they may look at (the cached rows, then the new ones; all layers of a piece hold the same rows);
- * per layer i `pastKey.i`, `pastValue.i` [kvHeads, past, headDim], past >= 0; `textStart` [1] for the score `textQueries`.
+ * per layer i `pastKey.i`, `pastValue.i` [kvHeads, past, headDim], past >= 0; `textStart` [1] for the score `textQueries`; `keyCos`,
+ * `keySin` [keys, headDim / 2] for the score `lastQueryNoRotary`.
  *
  * Outputs: `nextHidden` [n, dim]; per layer `key.i`, `value.i` [kvHeads, keys, headDim], the WHOLE new cache; and the only ones
  * that leave the device, `attention` [layers, (heads,) keys] and `score` [keys].
@@ -66,7 +68,17 @@ export function emitDevicePiece(
       ]);
       rows.push(graph.add('Unsqueeze', [attention.row, graph.integers([0])]));
       if (scored && piece.score) {
-        const score = emitScore(graph, text, piece.score, attention.probabilities, projections);
+        const score = emitScore(graph, text, piece.score, {
+          probabilities: attention.probabilities,
+          rawQuery: projections.rawQuery,
+          keysBeforeRotary: () => {
+            const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
+              graph.input(name, 'float32', ['keys', text.headDim / 2]),
+            );
+            return rotateBack(graph, attention.key, { cos, sin });
+          },
+          lastMask: () => lastRow(graph, mask(), 0),
+        });
         graph.output('score', score, 'float32', ['keys']);
       }
       return attention.mixed;

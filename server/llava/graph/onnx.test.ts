@@ -15,7 +15,7 @@ describe('emitted graphs', () => {
     async (name) => {
       const emitAll = async (): Promise<Uint8Array[]> => {
         const { config, tensors } = await openCheckpoint(fixturePath('checkpoints', name));
-        const decoder = { from: 0, to: 1, past: true, embed: true, head: 'last', attention: 'mean' } as const;
+        const decoder = { from: 0, to: 1, past: true, head: 'last', attention: 'mean' } as const;
         return [
           emitVisionTower(config, tensors, { attention: true, keys: true }),
           emitProjector(config, tensors),

@@ -14,11 +14,15 @@ export type HiddenStates = Matrix | DeviceMatrix;
 
 /** New rows for some layers. */
 export interface NewRows {
-  /** Tokens, for a run that begins at layer 0 after cached rows; or hidden states, which stay the caller's. */
+  /** Tokens, for a run that begins at layer 0; or hidden states, which stay the caller's. */
   readonly input: readonly number[] | HiddenStates;
   readonly labels: readonly RowLabel[];
   /** Rotary positions, ascending. */
   readonly positions: readonly number[];
+  /** These rows are a part of a prompt of which other parts follow or went before: all of them go through the same session. */
+  readonly inChunks?: boolean;
+  /** The prompt's last position, where these rows are a part of it: dynamic rotary scaling depends on it. */
+  readonly furthest?: number;
   /** For the score `textQueries`, otherwise not read: the first of the new rows that counts as text. */
   readonly textStart?: number;
 }
@@ -55,8 +59,8 @@ export interface DecoderCache {
  */
 export interface DecoderRunner {
   readonly cache: DecoderCache;
-  /** Makes the sessions of a run beforehand: with cached rows or without, from tokens or from hidden states. */
-  prepare(run: LayerRun, rows: Pick<DecoderGraph, 'past' | 'embed'>): Promise<void>;
+  /** Makes the sessions of a run beforehand. */
+  prepare(run: LayerRun, past: boolean): Promise<void>;
   run(run: LayerRun, rows: NewRows): Promise<RunOutput>;
   /** Some rows of hidden states. */
   select(hidden: HiddenStates, rows: readonly number[]): Promise<HiddenStates>;
@@ -68,9 +72,17 @@ export interface DecoderRunner {
   dispose(): void;
 }
 
-/** What a decoder graph wants to know about the places of its rows. */
-export function rowInputs(text: TextConfig, positions: readonly number[]): Tensors {
-  const { cos, sin } = rotaryTable(text.rope, text.headDim, positions);
+/**
+ * What a decoder graph wants to know about the places of its rows.
+ *
+ * @param furthest position of the sequence that the rows belong to; theirs by default.
+ */
+export function rowInputs(
+  text: TextConfig,
+  positions: readonly number[],
+  furthest?: number,
+): { cos: Tensors[string]; sin: Tensors[string]; positions: Tensors[string] } {
+  const { cos, sin } = rotaryTable(text.rope, text.headDim, positions, furthest);
   const shape = [positions.length, text.headDim / 2];
   return {
     cos: floatTensor(cos, shape),

@@ -38,7 +38,7 @@ export class DeviceDecoder implements DecoderRunner {
 
   async run(run: LayerRun, rows: NewRows): Promise<RunOutput> {
     const { text } = this;
-    const places = rowInputs(text, rows.positions);
+    const places = rowInputs(text, rows.positions, rows.furthest);
     const attention: Float32Array[] = [];
     let score: Float32Array | undefined;
     const given = await this.enter(rows.input);
@@ -47,6 +47,11 @@ export class DeviceDecoder implements DecoderRunner {
       const { session, piece } = await this.sessions.devicePiece(wanted);
       const feeds: Tensors = { hidden, ...places, ...this.cache.feeds(piece, rows.positions) };
       if (piece.score === 'textQueries') feeds.textStart = idTensor([rows.textStart ?? 0]);
+      if (piece.score === 'lastQueryNoRotary') {
+        const keys = [...this.cache.layers[piece.to - 1].positions, ...rows.positions];
+        const { cos, sin } = rowInputs(text, keys, rows.furthest);
+        Object.assign(feeds, { keyCos: cos, keySin: sin });
+      }
       const output = await session.run(feeds);
       if (hidden !== given) hidden.dispose();
       hidden = output.nextHidden;

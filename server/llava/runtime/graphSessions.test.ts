@@ -80,7 +80,7 @@ describe('a decoder whose sessions have copies of their weights', () => {
 describe('a decoder whose weights are mapped', () => {
   it('runs a part as it is', async () => {
     const model = await LlavaModel.open(fixture.directory, { precision: 'fp32', cacheDirectory });
-    const part: DecoderGraph = { from: 0, to: 4, past: true, embed: true, head: 'last', attention: 'mean' };
+    const part: DecoderGraph = { from: 0, to: 4, past: true, head: 'last', attention: 'mean' };
     model.sessions.pieces({ ...part, to: 2, head: 'none' });
     expect(model.sessions.pieces(part)).toEqual([part]);
     await model.dispose();

@@ -80,13 +80,13 @@ export class GraphSessions {
 
   /**
    * The graphs that compute a part of the decoder one after the other: the part itself; or, where sessions have copies of
-   * their weights, pieces that serve with and without a past, from `hidden` rows, cut wherever a question has cut before.
+   * their weights, pieces that serve with and without a past, cut wherever a question has cut before.
    */
   pieces(part: DecoderGraph): DecoderGraph[] {
     if (!this.copiesWeights) return [part];
     const { from, to, score, ...rest } = part;
     return this.cut(from, to).map((piece): DecoderGraph => {
-      const graph = { ...rest, ...piece, past: true, embed: false };
+      const graph = { ...rest, ...piece, past: true };
       return piece.to === to ? { ...graph, ...(score ? { score } : {}) } : { ...graph, head: 'none' };
     });
   }

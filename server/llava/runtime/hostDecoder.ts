@@ -25,31 +25,41 @@ export class HostDecoder implements DecoderRunner {
     this.cache = new KeyValueCache(text.numHiddenLayers, text.numKeyValueHeads, text.headDim, capacity);
   }
 
-  async prepare(run: LayerRun, rows: Pick<DecoderGraph, 'past' | 'embed'>): Promise<void> {
-    for (const piece of this.sessions.pieces({ ...run, ...rows })) await this.sessions.decoder(piece);
+  async prepare(run: LayerRun, past: boolean): Promise<void> {
+    for (const piece of this.sessions.pieces({ ...run, past })) await this.sessions.decoder(piece);
   }
 
   async run(run: LayerRun, rows: NewRows): Promise<RunOutput> {
-    const past = run.from < run.to && this.cache.layers[run.from].length > 0;
+    const past = rows.inChunks === true || (run.from < run.to && this.cache.layers[run.from].length > 0);
     const attention: Float32Array[] = [];
-    let { input } = rows;
+    let hidden = await this.enter(rows.input);
     let output: RunOutput | undefined;
-    for (const piece of this.sessions.pieces({ ...run, past, embed: !('rows' in input) })) {
-      output = await this.runPiece(piece, { ...rows, input });
+    for (const piece of this.sessions.pieces({ ...run, past })) {
+      output = await this.runPiece(piece, hidden, rows);
       attention.push(...output.attention);
-      if (output.hidden) input = output.hidden;
+      if (output.hidden) hidden = hiddenTensor(output.hidden);
     }
     if (!output) throw new Error(`There are no layers from ${run.from} to ${run.to}.`);
     return { ...output, attention };
   }
 
-  private async runPiece(piece: DecoderGraph, rows: NewRows): Promise<RunOutput> {
+  private async runPiece(
+    piece: DecoderGraph,
+    hidden: Tensors[string],
+    { labels, positions, furthest, textStart }: NewRows,
+  ): Promise<RunOutput> {
     const { text } = this;
-    const { input, labels, positions, textStart } = rows;
     const session = await this.sessions.decoder(piece);
-    const feeds: Tensors = { ...(await this.enter(input, piece.embed)), ...rowInputs(text, positions) };
+    const feeds: Tensors = { hidden, ...rowInputs(text, positions, furthest) };
     if (piece.score === 'textQueries') feeds.textStart = idTensor([textStart ?? 0]);
     if (piece.past) this.feedCache(feeds, piece, positions);
+    if (piece.past && piece.score === 'lastQueryNoRotary') {
+      // Padded like the cache; the bias hides what that gives.
+      const places = [...this.cache.layers[piece.to - 1].positions];
+      while (places.length < this.rowsFed(piece.to - 1)) places.push(0);
+      const { cos, sin } = rowInputs(text, places, furthest);
+      Object.assign(feeds, { pastCos: cos, pastSin: sin });
+    }
     const output = await session.run(feeds);
 
     const attention: Float32Array[] = [];
@@ -58,7 +68,7 @@ export class HostDecoder implements DecoderRunner {
       const layer = this.cache.layers[index];
       // With a past the row covers the cache's capacity (unused rows are 0) and then the new rows.
       const used = layer.length;
-      const capacity = !piece.past ? 0 : used > 0 ? layer.capacity : EMPTY_CAPACITY;
+      const capacity = piece.past ? this.rowsFed(index) : 0;
       attention.push(compactRow(floats(output[`attention.${index}`]), capacity, used, labels.length));
       if (index === piece.to - 1) score &&= compactRow(score, capacity, used, labels.length);
       layer.append(floats(output[`key.${index}`]), floats(output[`value.${index}`]), labels, positions);
@@ -75,11 +85,17 @@ export class HostDecoder implements DecoderRunner {
     };
   }
 
-  /** What a graph begins with: tokens where it looks them up itself, otherwise hidden states. */
-  private async enter(input: NewRows['input'], embed: boolean): Promise<Tensors> {
-    if ('rows' in input) return { hidden: hiddenTensor(input) };
-    const ids = idTensor(input);
-    return embed ? { ids } : (await this.sessions.embedding()).run({ ids });
+  /** Hidden states as a tensor; tokens are looked up. */
+  private async enter(input: NewRows['input']): Promise<Tensors[string]> {
+    if ('rows' in input) return hiddenTensor(input);
+    const embedding = await this.sessions.embedding();
+    return (await embedding.run({ ids: idTensor(input) })).hidden;
+  }
+
+  /** Rows of the cache as a graph with a past sees it. */
+  private rowsFed(layer: number): number {
+    const { length, capacity } = this.cache.layers[layer];
+    return length > 0 ? capacity : EMPTY_CAPACITY;
   }
 
   async select(hidden: HiddenStates, rows: readonly number[]): Promise<Matrix> {

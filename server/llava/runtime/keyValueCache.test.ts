@@ -87,11 +87,45 @@ describe.each([
     expect(visible([20, 22], 23)).toEqual([cache.positions]);
   });
 
+  it('goes on from its first rows as if the others had never been', () => {
+    const [cache, other] = [filled(90, 200), filled(7, 200)];
+    cache.truncate(7);
+    for (const layer of [cache, other])
+      layer.append(
+        numbered(kvHeads, 3, headDim, 7),
+        numbered(kvHeads, 3, headDim, 7),
+        [1, 2, 3],
+        [14, 15, 16],
+      );
+    for (let head = 0; head < kvHeads; head++)
+      expect(usedRows(cache, cache.keys, head, headDim)).toEqual(usedRows(other, other.keys, head, headDim));
+    expect(cache.labels).toEqual(other.labels);
+    expect(cache.positions).toEqual(other.positions);
+    expect([...cache.bias].filter((value) => value === 0)).toHaveLength(10);
+  });
+
+  it('lays out rows of a prompt without gaps, in the memory that was reserved', () => {
+    const cache = new LayerCache(kvHeads, headDim, 40);
+    const reserved = cache.reservedBytes;
+    for (const first of [0, 13, 26]) {
+      const rows = numbered(kvHeads, 13, headDim, first);
+      cache.append(
+        rows,
+        rows,
+        new Array<number>(13).fill(0),
+        Array.from({ length: 13 }, (_, i) => first + i),
+      );
+      expect(cache.capacity).toBe(first + 13);
+    }
+    expect([...cache.keys]).toEqual([...numbered(kvHeads, 39, headDim, 0)]);
+    expect(cache.reservedBytes).toBe(reserved);
+  });
+
   it('gives a copy of its first rows that another takes over', () => {
     const cache = filled(10, 12);
-    const rows = cache.firstRows(4);
-    const other = new LayerCache(kvHeads, headDim, 7);
-    other.append(rows.keys, rows.values, cache.labels.slice(0, 4), cache.positions.slice(0, 4));
+    const other = cache.copyOf(4);
+    expect(other.labels).toEqual(cache.labels.slice(0, 4));
+    expect(other.positions).toEqual(cache.positions.slice(0, 4));
     for (let head = 0; head < kvHeads; head++) {
       const expected = usedRows(cache, cache.values, head, headDim).slice(0, 4);
       expect(usedRows(other, other.values, head, headDim)).toEqual(expected);

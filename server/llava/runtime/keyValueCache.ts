@@ -1,6 +1,6 @@
 import type { CachedRows, DecoderCache } from './decoderRunner';
 
-/** Rows by which a full layer grows: growing copies the layer, unused rows cost attention time. */
+/** Rows that an answer's next token makes room for at once: laying a layer out anew copies it, unused rows cost attention time. */
 const GROWTH = 64;
 
 /** What a cached row belongs to: an image token (its index among the tokens that entered the decoder) or a kind of text. */
@@ -12,27 +12,43 @@ export const OUTPUT_ROW: RowLabel = -3;
 /**
  * Keys and values of one decoder layer, [kvHeads, capacity, headDim] each, owned by us: new rows are appended, dropped
  * rows are compacted in place, and the graph reads them without ever giving them back.
+ *
+ * A graph computes the attention of unused rows too. So `capacity` is what is in use or little more, and heads are moved apart within
+ * the memory that was reserved when rows are appended; a prompt in chunks would otherwise cost the attention over its whole length
+ * for each of them. Reserved memory that was never written to is none for the system.
  */
 export class LayerCache implements CachedRows {
-  keys: Float32Array;
-  values: Float32Array;
+  /** [reserved rows * kvHeads * headDim], of which the first kvHeads * capacity * headDim are the cache. */
+  private keyMemory: Float32Array;
+  private valueMemory: Float32Array;
   /** [capacity]: 0 for rows in use, -Infinity for the rest. */
   bias: Float32Array;
   /** One label per row in use. */
   readonly labels: RowLabel[] = [];
   /** Original (rotary) position of every row in use. */
   readonly positions: number[] = [];
-  capacity: number;
+  /** Rows of each head as they lie in memory. */
+  capacity = 0;
 
+  /** @param reserved rows that are expected. */
   constructor(
     private readonly kvHeads: number,
     private readonly headDim: number,
-    capacity: number,
+    private reserved: number,
   ) {
-    this.capacity = capacity;
-    this.keys = new Float32Array(kvHeads * capacity * headDim);
-    this.values = new Float32Array(kvHeads * capacity * headDim);
-    this.bias = new Float32Array(capacity).fill(-Infinity);
+    this.keyMemory = this.allocate(reserved);
+    this.valueMemory = this.allocate(reserved);
+    this.bias = new Float32Array(0);
+  }
+
+  /** [kvHeads, capacity, headDim] */
+  get keys(): Float32Array {
+    return this.keyMemory.subarray(0, this.kvHeads * this.capacity * this.headDim);
+  }
+
+  /** [kvHeads, capacity, headDim] */
+  get values(): Float32Array {
+    return this.valueMemory.subarray(0, this.kvHeads * this.capacity * this.headDim);
   }
 
   get length(): number {
@@ -44,6 +60,11 @@ export class LayerCache implements CachedRows {
     return this.length * this.kvHeads * this.headDim * 2 * Float32Array.BYTES_PER_ELEMENT;
   }
 
+  /** Bytes of the reserved memory. */
+  get reservedBytes(): number {
+    return this.keyMemory.byteLength + this.valueMemory.byteLength;
+  }
+
   /** Appends rows given as [kvHeads, rows, headDim]. */
   append(
     keys: Float32Array,
@@ -53,27 +74,35 @@ export class LayerCache implements CachedRows {
   ): void {
     const rows = labels.length;
     const start = this.length;
-    if (start + rows > this.capacity) this.resize(start + rows + GROWTH);
+    if (start + rows > this.capacity) this.makeRoom(start + rows, rows === 1);
     const width = this.headDim;
     for (let head = 0; head < this.kvHeads; head++) {
       const target = (head * this.capacity + start) * width;
       const source = head * rows * width;
-      this.keys.set(keys.subarray(source, source + rows * width), target);
-      this.values.set(values.subarray(source, source + rows * width), target);
+      this.keyMemory.set(keys.subarray(source, source + rows * width), target);
+      this.valueMemory.set(values.subarray(source, source + rows * width), target);
     }
     this.bias.fill(0, start, start + rows);
     this.labels.push(...labels);
     this.positions.push(...positions);
   }
 
-  /** A copy of the first rows, as {@link append} takes them. */
-  firstRows(rows: number): { keys: Float32Array; values: Float32Array } {
-    const copy = (from: Float32Array): Float32Array => {
-      const to = new Float32Array(this.kvHeads * rows * this.headDim);
-      this.move(from, this.capacity, to, rows, rows);
-      return to;
-    };
-    return { keys: copy(this.keys), values: copy(this.values) };
+  /** Forgets all rows but the first. */
+  truncate(rows: number): void {
+    this.labels.length = rows;
+    this.positions.length = rows;
+    this.bias.fill(-Infinity, rows);
+  }
+
+  /** A copy of the first rows in memory of its own. */
+  copyOf(rows: number): LayerCache {
+    const copy = new LayerCache(this.kvHeads, this.headDim, rows);
+    this.move(this.keyMemory, this.capacity, copy.keyMemory, rows, rows);
+    this.move(this.valueMemory, this.capacity, copy.valueMemory, rows, rows);
+    copy.labels.push(...this.labels.slice(0, rows));
+    copy.positions.push(...this.positions.slice(0, rows));
+    copy.setCapacity(rows);
+    return copy;
   }
 
   /** Keeps the given rows (ascending) and forgets the others, in place; gives memory back when much became free. */
@@ -83,19 +112,16 @@ export class LayerCache implements CachedRows {
       const base = head * this.capacity * width;
       for (let row = 0; row < keep.length; row++) {
         const source = base + keep[row] * width;
-        this.keys.copyWithin(base + row * width, source, source + width);
-        this.values.copyWithin(base + row * width, source, source + width);
+        this.keyMemory.copyWithin(base + row * width, source, source + width);
+        this.valueMemory.copyWithin(base + row * width, source, source + width);
       }
     }
     for (let row = 0; row < keep.length; row++) {
       this.labels[row] = this.labels[keep[row]];
       this.positions[row] = this.positions[keep[row]];
-      this.bias[row] = this.bias[keep[row]];
     }
-    this.labels.length = keep.length;
-    this.positions.length = keep.length;
-    this.bias.fill(-Infinity, keep.length);
-    if (this.capacity > keep.length + 2 * GROWTH) this.resize(keep.length + GROWTH);
+    this.truncate(keep.length);
+    if (this.capacity > keep.length + 2 * GROWTH) this.reallocate(keep.length + GROWTH);
   }
 
   /**
@@ -114,18 +140,45 @@ export class LayerCache implements CachedRows {
     return { data, rows: positions.length };
   }
 
-  private resize(capacity: number): void {
-    const grown = (from: Float32Array): Float32Array => {
-      const to = new Float32Array(this.kvHeads * capacity * this.headDim);
+  /** Makes room for `needed` rows, and for some more where one came by itself: it is an answer's, and others will follow. */
+  private makeRoom(needed: number, moreFollow: boolean): void {
+    const wanted = needed + (moreFollow ? GROWTH : 0);
+    if (needed > this.reserved) this.reallocate(wanted);
+    else this.layOut(Math.min(wanted, this.reserved));
+  }
+
+  /** Moves the heads within the reserved memory, `capacity` rows apart. */
+  private layOut(capacity: number): void {
+    // Backwards, because every head moves to where the next one lies.
+    const width = this.headDim;
+    for (let head = this.kvHeads - 1; head > 0; head--) {
+      const source = head * this.capacity * width;
+      const target = head * capacity * width;
+      this.keyMemory.copyWithin(target, source, source + this.length * width);
+      this.valueMemory.copyWithin(target, source, source + this.length * width);
+    }
+    this.setCapacity(capacity);
+  }
+
+  private reallocate(capacity: number): void {
+    const moved = (from: Float32Array): Float32Array => {
+      const to = this.allocate(capacity);
       this.move(from, this.capacity, to, capacity, this.length);
       return to;
     };
-    this.keys = grown(this.keys);
-    this.values = grown(this.values);
-    const bias = new Float32Array(capacity).fill(-Infinity);
-    bias.set(this.bias.subarray(0, this.length));
-    this.bias = bias;
+    this.keyMemory = moved(this.keyMemory);
+    this.valueMemory = moved(this.valueMemory);
+    this.reserved = capacity;
+    this.setCapacity(capacity);
+  }
+
+  private setCapacity(capacity: number): void {
     this.capacity = capacity;
+    this.bias = new Float32Array(capacity).fill(-Infinity, this.length);
+  }
+
+  private allocate(rows: number): Float32Array {
+    return new Float32Array(this.kvHeads * rows * this.headDim);
   }
 
   /** Copies the first rows of [kvHeads, fromCapacity, headDim] to [kvHeads, toCapacity, headDim]. */
@@ -146,7 +199,7 @@ export class LayerCache implements CachedRows {
 
 /** The caches of all decoder layers of one question. */
 export class KeyValueCache implements DecoderCache {
-  readonly layers: readonly LayerCache[];
+  readonly layers: LayerCache[];
 
   constructor(layers: number, kvHeads: number, headDim: number, capacity: number) {
     this.layers = Array.from({ length: layers }, () => new LayerCache(kvHeads, headDim, capacity));

@@ -9,10 +9,16 @@ export interface RotaryTable {
 /**
  * Computed here rather than in the graph, so that gapped positions are exact and every scaling rule of HF's
  * `modeling_rope_utils` is one formula. Angles are computed in double precision.
+ *
+ * @param furthest position of the sequence, where it lies beyond `positions`: dynamic scaling depends on it.
  */
-export function rotaryTable(rope: RopeConfig, headDim: number, positions: ArrayLike<number>): RotaryTable {
+export function rotaryTable(
+  rope: RopeConfig,
+  headDim: number,
+  positions: ArrayLike<number>,
+  furthest = 0,
+): RotaryTable {
   const half = headDim / 2;
-  let furthest = 0;
   for (let i = 0; i < positions.length; i++) furthest = Math.max(furthest, positions[i]);
   const frequencies = inverseFrequencies(rope, headDim, furthest + 1);
   const cos = new Float32Array(positions.length * half);

@@ -1,8 +1,8 @@
 import type { TraceStage } from '../../protocol';
 import { patchesPerSide } from '../checkpoint/config';
-import { Decoding, type DecodingOptions, type Prompt } from '../decoding';
+import { type ChunkLimits, Decoding, type DecodingOptions, type Prompt } from '../decoding';
 import { throwIfCancelled } from '../errors';
-import type { Reduction } from '../reduction/reduction';
+import type { LayerScore, Reduction } from '../reduction/reduction';
 import { CPU_PLAN, type DevicePlan } from './device';
 import { GraphSessions } from './graphSessions';
 import { INSTRUCTION_ROW, SYSTEM_ROW } from './keyValueCache';
@@ -146,10 +146,20 @@ async function allOutputs(
     for (const rows of promptRows) {
       throwIfCancelled(signal);
       await runDecoder(model, sessions, rows, [], 'attention', add);
-      const reductions = [halveAtLayerOne((scores) => add('score of a reduction', scores)), thinAtFirstStep];
+      const halve = (score: LayerScore): Reduction =>
+        halveAtLayerOne(score, (scores) => add('score of a reduction', scores));
+      const reductions = [halve('textQueries'), thinAtFirstStep];
       await runDecoder(model, sessions, rows, reductions, 'reduced attention', add);
-      const third = (model.config.text.numAttentionHeads * rows * rows * Float32Array.BYTES_PER_ELEMENT) / 3;
-      await runDecoder(model, sessions, rows, [], 'attention in chunks', add, third);
+      const thirds = { wholeBytes: 0, chunkRows: Math.ceil(rows / 3) };
+      await runDecoder(
+        model,
+        sessions,
+        rows,
+        [halve('lastQueryNoRotary')],
+        'attention in chunks',
+        add,
+        thirds,
+      );
     }
   } finally {
     await sessions.dispose();
@@ -184,12 +194,12 @@ async function runDecoder(
   reductions: readonly Reduction[],
   name: string,
   add: (name: string, values: Float32Array) => void,
-  maxScoreBytes?: number,
+  chunks?: ChunkLimits,
 ): Promise<void> {
   let stage = `${name} over the prompt`;
   using run = decoding(model, sessions, rows, reductions, {
     onAttention: (row) => add(stage, row.attention),
-    maxScoreBytes,
+    chunks,
   });
   add(stage, (await run.prefill(prompt(model, rows))).logits);
   stage = `${name} over the cache`;
@@ -201,7 +211,7 @@ function decoding(
   sessions: GraphSessions,
   rows: number,
   reductions: readonly Reduction[],
-  options: Pick<DecodingOptions, 'onAttention' | 'maxScoreBytes'> = {},
+  options: Pick<DecodingOptions, 'onAttention' | 'chunks'> = {},
 ): Decoding {
   const stages: TraceStage[] = [];
   const { text } = config;
@@ -237,11 +247,11 @@ function prompt({ config }: SyntheticModel, rows: number): Prompt {
 }
 
 /** Keeps every second image token, whatever the scores: which ones must not hang on the last digits of a device. */
-function halveAtLayerOne(onScores: (scores: Float32Array) => void): Reduction {
+function halveAtLayerOne(score: LayerScore, onScores: (scores: Float32Array) => void): Reduction {
   return {
     id: 'self-test',
     spec: 'self-test',
-    layerBoundaries: () => [{ layer: 1, score: 'textQueries' }],
+    layerBoundaries: () => [{ layer: 1, score }],
     atLayer: ({ scores }) => {
       onScores(scores);
       const even = Array.from({ length: Math.ceil(scores.length / 2) }, (_, index) => 2 * index);
