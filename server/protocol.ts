@@ -990,6 +990,8 @@ export type FromTokenView =
       answer: TokenViewAnswer;
       earlier?: AnswerResult[];
     }
+  /** An analysis as a page or as data: the file itself, as the view made it. */
+  | { type: 'export'; format: 'json' | 'html'; name: string; text: string }
   /** The view may not write to the clipboard itself everywhere. */
   | { type: 'copyText'; text: string }
   /** A message for the log channel, e.g. a malformed message that was ignored. */

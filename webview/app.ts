@@ -1,6 +1,7 @@
+import { analysisPage } from '../server/charts/analysisPage';
 import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
 import { locateToken } from '../server/traceView/geometry';
-import { answersToJson } from '../server/traceView/json';
+import { analysisToJson, answersToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
 import { AttentionPanel } from './attention/attentionPanel';
 import { chartCanvas } from './attention/chart';
@@ -197,10 +198,20 @@ export class App implements Actions {
     );
   }
 
+  exportAnalysis(format: 'json' | 'html'): void {
+    const run = shownRun(this.state);
+    if (run?.analysis?.state !== 'done') return;
+    const { result } = run.analysis;
+    const name = exportName(run.pictures[0]?.name ?? '', format, 'attention');
+    const pictures = run.pictures.map(({ dataUrl }) => (dataUrl === '' ? undefined : dataUrl));
+    const text = format === 'json' ? analysisToJson(result) : analysisPage(result, pictures);
+    this.host.post({ type: 'export', format, name, text });
+  }
+
   exportChart(chart: SVGElement, name: string): void {
     const run = shownRun(this.state);
     if (!run) return;
-    const file = exportName(run.pictures[0]?.name ?? '', 'png').replace(/tokens\.png$/, `${name}.png`);
+    const file = exportName(run.pictures[0]?.name ?? '', 'png', name);
     chartCanvas(chart).then(
       (canvas) => {
         this.host.post({ type: 'export', format: 'png', name: file, dataUrl: canvas.toDataURL('image/png') });

@@ -80,7 +80,7 @@ export class Comparison implements Part {
       ),
       h(
         'div',
-        { class: 'comparison-exports' },
+        { class: 'exports-row' },
         this.canSavePage &&
           button({
             label: 'Export as Page (HTML)',

@@ -39,12 +39,12 @@ export function download(name: string, url: string): void {
 }
 
 /** A file name for an export, without what file systems do not like. */
-export function exportName(pictureName: string, extension: string): string {
+export function exportName(pictureName: string, extension: string, what = 'tokens'): string {
   const base = pictureName.split(/[\\/]/).at(-1) ?? '';
   const plain = base
     .replace(/\.[A-Za-z0-9]+$/, '')
     .replace(/[^\p{L}\p{N}_-]+/gu, '-')
     .replace(/^-+|-+$/g, '')
     .slice(0, 60);
-  return `${plain === '' ? 'image' : plain}-tokens.${extension}`;
+  return `${plain === '' ? 'image' : plain}-${what}.${extension}`;
 }

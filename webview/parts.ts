@@ -28,6 +28,8 @@ export interface Actions {
   exportPicture(): void;
   exportData(): void;
   exportPage(): void;
+  /** Saves the analysis of the shown run. */
+  exportAnalysis(format: 'json' | 'html'): void;
   /** Saves a chart as a picture; `name` tells it from the others. */
   exportChart(chart: SVGElement, name: string): void;
   copyPicture(): void;

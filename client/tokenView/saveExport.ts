@@ -25,17 +25,25 @@ export async function saveExport(
     title: vscode.l10n.t('Export as {0}', FORMAT_NAMES[format]),
   });
   if (!target) return;
-  const base64 =
-    message.format === 'png' ? payload(message.dataUrl) : await exported(message, images, client);
-  await vscode.workspace.fs.writeFile(target, Buffer.from(base64, 'base64'));
+  await vscode.workspace.fs.writeFile(target, await contents(message, images, client));
   const open = vscode.l10n.t('Open');
   const saved = vscode.l10n.t('Saved {0}.', vscode.workspace.asRelativePath(target));
   const chosen = await vscode.window.showInformationMessage(saved, open);
   if (chosen === open) await openExport(target, format);
 }
 
+async function contents(
+  message: ExportMessage,
+  images: readonly ImageSource[],
+  client: FoveaLanguageClient,
+): Promise<Buffer> {
+  if ('text' in message) return Buffer.from(message.text);
+  const base64 = 'dataUrl' in message ? payload(message.dataUrl) : await exported(message, images, client);
+  return Buffer.from(base64, 'base64');
+}
+
 async function exported(
-  { format, answer, earlier }: ExportMessage & { format: 'json' | 'html' },
+  { format, answer, earlier }: Extract<ExportMessage, { answer: unknown }>,
   images: readonly ImageSource[],
   client: FoveaLanguageClient,
 ): Promise<string> {

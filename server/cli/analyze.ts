@@ -1,5 +1,5 @@
+import { analysisPage } from '../charts/analysisPage';
 import { attentionFigures } from '../charts/attention';
-import { analysisToHtml } from '../features/analysisPage';
 import type { AttentionAnalysis } from '../protocol';
 import type { AnalyzeCommand } from './arguments';
 import { readImageFile } from './ask';
@@ -31,7 +31,11 @@ export async function analyze(command: AnalyzeCommand, signal: AbortSignal): Pro
     if (command.json) process.stdout.write(`${JSON.stringify(analysis)}\n`);
     else if (command.htmlPath === undefined) process.stdout.write(render(analysis));
     if (command.htmlPath !== undefined) {
-      const page = analysisToHtml(analysis, await exportedPictures([image]));
+      const pictures = await exportedPictures([image]);
+      const page = analysisPage(
+        analysis,
+        pictures.map(({ png }) => `data:image/png;base64,${Buffer.from(png).toString('base64')}`),
+      );
       process.stderr.write(`page: ${await writeOutput(command.htmlPath, page)}\n`);
     }
   } finally {

@@ -1,4 +1,4 @@
-import type { AnswerResult } from '../protocol';
+import type { AnswerResult, AttentionAnalysis } from '../protocol';
 
 /** An answer for others' eyes: where the model lies on this machine is nobody else's business. */
 export function sharedResult(result: AnswerResult): AnswerResult {
@@ -14,6 +14,12 @@ export function traceToJson(result: AnswerResult): string {
 export function answersToJson(results: readonly AnswerResult[]): string {
   if (results.length === 1) return traceToJson(results[0]);
   return `${JSON.stringify({ format: 'fovea-comparison', answers: results.map(sharedResult) })}\n`;
+}
+
+/** An analysis for others' eyes, with all its numbers. Ends with a newline. */
+export function analysisToJson(analysis: AttentionAnalysis): string {
+  const model = { ...analysis.model, directory: '' };
+  return `${JSON.stringify({ format: 'fovea-attention', ...analysis, model })}\n`;
 }
 
 /** Attention is drawn as colour: more digits than this only cost room. */

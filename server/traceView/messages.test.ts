@@ -40,6 +40,7 @@ const fromView: FromTokenView[] = [
   { type: 'dropped', uris: ['file:///a.png'] },
   { type: 'action', action: 'showLog' },
   { type: 'export', format: 'png', name: 'a.png', dataUrl: picture.dataUrl },
+  { type: 'export', format: 'json', name: 'a.json', text: '{}' },
   { type: 'export', format: 'html', name: 'a.html', answer: { ...question, result: SYNTHETIC.tokens64() } },
   { type: 'copyText', text: 'x' },
   { type: 'log', message: 'x' },

@@ -319,6 +319,7 @@ const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
   export: any(
     shape({ format: oneOf('png'), name: text, dataUrl }),
     shape({ format: oneOf('json', 'html'), name: text, answer, earlier: optional(list(result)) }),
+    shape({ format: oneOf('json', 'html'), name: text, text }),
   ),
   copyText: shape({ text }),
   log: shape({ message: text }),

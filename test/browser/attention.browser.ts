@@ -141,6 +141,27 @@ describe('the tab "Attention"', () => {
       expect(colors).toContain('77,170,252');
     }));
 
+  it('exports the page and the data of the analysis', () =>
+    withView([...answered, { type: 'analyzed', run: RUN, analysis }], async (view) => {
+      await openTab(view.page);
+      await view.page.getByRole('button', { name: 'Export Data (JSON)' }).click();
+      await view.page.getByRole('button', { name: 'Export as Page (HTML)' }).click();
+      await expect.poll(() => posted(view, 'export')).toHaveLength(2);
+      const [data, page] = (await posted(view, 'export')).map((message) => {
+        if (message.type !== 'export' || !('text' in message)) throw new Error('not the file itself');
+        return message;
+      });
+      expect(data.name).toBe('error-attention.json');
+      expect(JSON.parse(data.text)).toEqual({
+        format: 'fovea-attention',
+        ...analysis,
+        model: { ...analysis.model, directory: '' },
+      });
+      expect(page.name).toBe('error-attention.html');
+      expect(page.text.match(/<figure /g)).toHaveLength(9);
+      expect(page.text).toContain(pictures[0].dataUrl);
+    }));
+
   it('goes back to the map for a new question', () =>
     withView([...answered, { type: 'analyzed', run: RUN, analysis }], async (view) => {
       await openTab(view.page);

@@ -70,7 +70,7 @@ export class AttentionPanel implements Part {
         ];
       case 'done': {
         const pictures = run.pictures.map(({ dataUrl }) => (dataUrl === '' ? undefined : dataUrl));
-        return attentionFigures(analysis.result, pictures).map(({ title, figures }) =>
+        const groups = attentionFigures(analysis.result, pictures).map(({ title, figures }) =>
           h(
             'section',
             {},
@@ -78,8 +78,26 @@ export class AttentionPanel implements Part {
             h('div', { class: 'figures' }, ...figures.map((figure) => this.figure(figure))),
           ),
         );
+        return [this.exports(), ...groups];
       }
     }
+  }
+
+  private exports(): HTMLElement {
+    return h(
+      'div',
+      { class: 'exports-row' },
+      button({
+        label: 'Export as Page (HTML)',
+        class: 'quiet',
+        onClick: () => this.actions.exportAnalysis('html'),
+      }),
+      button({
+        label: 'Export Data (JSON)',
+        class: 'quiet',
+        onClick: () => this.actions.exportAnalysis('json'),
+      }),
+    );
   }
 
   private startButton(run: Run, label: string): HTMLElement {

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto';
 
 import { describe, expect, it } from 'vitest';
 
-import { syntheticAnalysis } from '../charts/testing/syntheticAnalysis';
-import { analysisToHtml } from './analysisPage';
+import { analysisPage } from './analysisPage';
+import { syntheticAnalysis } from './testing/syntheticAnalysis';
 
 describe('the page of an analysis', () => {
-  const page = analysisToHtml(syntheticAnalysis(), [{ png: Uint8Array.of(1, 2, 3) }]);
+  const page = analysisPage(syntheticAnalysis(), ['data:image/png;base64,AQID']);
 
   it('has a policy that allows its own style and nothing else, and keeps to it', () => {
     const policy = /http-equiv="Content-Security-Policy" content="([^"]*)"/.exec(page)![1];

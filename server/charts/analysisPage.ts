@@ -1,19 +1,16 @@
-import { createHash } from 'node:crypto';
-
-import { attentionFigures, type Figure, type FigureTable } from '../charts/attention';
-import { DARK_CHART, LIGHT_CHART } from '../charts/theme';
+import { attentionFigures, type Figure, type FigureTable } from './attention';
+import { DARK_CHART, LIGHT_CHART } from './theme';
 import type { AttentionAnalysis } from '../protocol';
 import { escapeMarkup, formatCount, formatMilliseconds } from '../traceView/wording';
-import type { ExportedImage } from './traceExport/traceExport';
 
 /**
  * One self-contained page with all charts of an analysis: no script, nothing from anywhere else. Everything in the
  * analysis is untrusted text.
+ *
+ * @param pictures `data:` URLs of the images, in the order of the prompt.
  */
-export function analysisToHtml(analysis: AttentionAnalysis, images: readonly ExportedImage[]): string {
-  const pictures = images.map(({ png }) => `data:image/png;base64,${Buffer.from(png).toString('base64')}`);
-  const hash = createHash('sha256').update(STYLE).digest('base64');
-  const policy = `default-src 'none'; style-src 'sha256-${hash}'; img-src data:; base-uri 'none'; form-action 'none'`;
+export function analysisPage(analysis: AttentionAnalysis, pictures: readonly (string | undefined)[]): string {
+  const policy = `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; img-src data:; base-uri 'none'; form-action 'none'`;
   const { model, device, milliseconds } = analysis;
   const facts = [
     `${model.name} (${model.family}, ${formatCount(model.parameters / 1e6)} M parameters, ${model.hash.slice(0, 12)})`,
@@ -78,6 +75,9 @@ const properties = (palette: Readonly<Record<string, string>>): string =>
   Object.entries(palette)
     .map(([name, value]) => `${name}:${value}`)
     .join(';');
+
+/** SHA-256 of {@link STYLE}, which a test computes: not every place that makes pages can do so itself. */
+const STYLE_HASH = 'uAM3Tzd0Md/e1reTC7mJLwL+cRW4OX6+iZY0dGKlbJg=';
 
 const STYLE = `
 :root{color-scheme:light dark;${properties(LIGHT_CHART)}}
