@@ -20,6 +20,7 @@ import {
   type RequestDescription,
   type ServerOptions,
 } from '../server/protocol';
+import { stageWords } from '../server/traceView/wording';
 import { trustCommandPart } from './hover';
 import { LANGUAGES } from './languages';
 
@@ -209,8 +210,8 @@ export class FoveaLanguageClient {
 
   private onWork(token: string, onProgress: (progress: AskProgress) => void): vscode.Disposable {
     return this.client.onProgress(WorkDoneProgress.type, token, (progress) => {
-      if (progress.kind === 'end') return;
-      const message = progress.message ?? (progress.kind === 'begin' ? progress.title : '');
+      if (progress.kind === 'end' || progress.message === undefined) return;
+      const message = stageWords(progress.message);
       const fraction = progress.percentage === undefined ? undefined : progress.percentage / 100;
       onProgress({ message, fraction });
     });

@@ -1,8 +1,10 @@
 /** The language status item: state, model, device and memory, and a click for the actions that fit the state. */
 import * as vscode from 'vscode';
 import type { StatusNotification } from '../server/protocol';
+import { deviceName, stageWords } from '../server/traceView/wording';
 import type { FoveaLanguageClient } from './languageClient';
 import { LANGUAGES } from './languages';
+import { actionsIn, firstSentence, type StatusAction } from './statusActions';
 
 type Status = StatusNotification.Params;
 
@@ -56,11 +58,11 @@ export function detailText(status: Status | undefined): string {
   if (status.error && (status.state === 'failed' || status.state === 'stopped')) return status.error.message;
   if (status.state === 'loading') {
     const percent = status.fraction === undefined ? '' : ` ${Math.round(status.fraction * 100)} %`;
-    return `${status.stage ?? ''}${percent}`;
+    return `${stageWords(status.stage ?? '')}${percent}`;
   }
   const memory = status.memoryBytes === undefined ? undefined : `${Math.round(status.memoryBytes / 1e6)} MB`;
-  const precision = status.precision === 'q4' ? vscode.l10n.t('4-bit weights') : status.precision;
-  return [status.model?.name, status.device, precision, memory].filter(Boolean).join(' · ');
+  const device = status.device && deviceName(status.device);
+  return [status.model?.name, device, precisionText(status), memory].filter(Boolean).join(' · ');
 }
 
 interface ActionItem extends vscode.QuickPickItem {
@@ -72,48 +74,53 @@ async function showActions(status: Status | undefined): Promise<void> {
   const error =
     status?.error &&
     [status.error.message, status.error.why, status.error.nextStep].filter(Boolean).join(' ');
-  const picked = await vscode.window.showQuickPick(actionsFor(status), {
-    title: stateText(status),
-    placeHolder: error ?? detailText(status),
-  });
+  const items = itemsFor(status);
+  const picked = await vscode.window.showQuickPick(
+    actionsIn(status?.state).map((action) => items[action]),
+    { title: stateText(status), placeHolder: error ?? detailText(status) },
+  );
   if (picked) await vscode.commands.executeCommand(picked.command, ...(picked.values ?? []));
 }
 
-/** First what mends or uses the present state, then what is always of use. */
-function actionsFor(status: Status | undefined): ActionItem[] {
-  const ask = { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.ask' };
-  const view = { label: vscode.l10n.t('$(table) Show Token View'), command: 'fovea.showTokenView' };
-  const model = { label: vscode.l10n.t('$(symbol-misc) Choose Model...'), command: 'fovea.chooseModel' };
-  const device = {
-    label: vscode.l10n.t('$(circuit-board) Choose Device...'),
-    description: status?.device,
-    detail: status?.deviceNote,
-    command: 'workbench.action.openSettings',
-    values: ['fovea.device'],
+function itemsFor(status: Status | undefined): Readonly<Record<StatusAction, ActionItem>> {
+  return {
+    ask: { label: vscode.l10n.t('$(eye) Ask About Image...'), command: 'fovea.ask' },
+    view: { label: vscode.l10n.t('$(table) Show Token View'), command: 'fovea.showTokenView' },
+    model: {
+      label: vscode.l10n.t('$(symbol-misc) Choose Model...'),
+      description: status?.model?.name,
+      command: 'fovea.chooseModel',
+    },
+    device: {
+      label: vscode.l10n.t('$(circuit-board) Choose Device...'),
+      description: status?.device && deviceName(status.device),
+      detail: firstSentence(status?.deviceNote),
+      command: 'workbench.action.openSettings',
+      values: ['fovea.device'],
+    },
+    precision: {
+      label: vscode.l10n.t('$(settings) Choose Precision...'),
+      description: precisionText(status),
+      detail: firstSentence(status?.precisionNote),
+      command: 'workbench.action.openSettings',
+      values: ['fovea.precision'],
+    },
+    restart: {
+      label: vscode.l10n.t('$(debug-restart) Restart Inference'),
+      command: 'fovea.restartInference',
+    },
+    log: { label: vscode.l10n.t('$(output) Show Log'), command: 'fovea.showLog' },
+    clear: { label: vscode.l10n.t('$(clear-all) Clear Answer Cache'), command: 'fovea.clearCache' },
   };
-  const precision = {
-    label: vscode.l10n.t('$(settings) Choose Precision...'),
-    detail: status?.precisionNote,
-    command: 'workbench.action.openSettings',
-    values: ['fovea.precision'],
-  };
-  const restart = {
-    label: vscode.l10n.t('$(debug-restart) Restart Inference'),
-    command: 'fovea.restartInference',
-  };
-  const log = { label: vscode.l10n.t('$(output) Show Log'), command: 'fovea.showLog' };
-  const clear = { label: vscode.l10n.t('$(clear-all) Clear Answer Cache'), command: 'fovea.clearCache' };
-  switch (status?.state) {
-    case 'failed':
-      return [model, device, precision, restart, log];
-    case 'stopped':
-      return [restart, log, device, model];
-    case 'loading':
-    case 'working':
-      return [view, restart, log];
-    case undefined:
-    case 'idle':
-    case 'ready':
-      return [ask, view, model, device, precision, clear, restart, log];
+}
+
+function precisionText(status: Status | undefined): string | undefined {
+  switch (status?.precision) {
+    case 'q4':
+      return vscode.l10n.t('4-bit weights');
+    case 'fp32':
+      return vscode.l10n.t('32-bit weights');
+    default:
+      return status?.precision;
   }
 }

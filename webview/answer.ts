@@ -85,7 +85,7 @@ export class AnswerPanel implements Part {
         if (run.text !== '') parts.push(h('p', { class: 'text muted' }, visibleText(run.text)));
         parts.push(
           h('p', { class: 'notice' }, icon('stop'), 'Cancelled.'),
-          this.againButton(scene, run, 'Ask again'),
+          h('p', { class: 'buttons' }, this.againButton(scene, run, 'Ask again')),
         );
         break;
       case 'done':

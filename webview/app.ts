@@ -10,7 +10,7 @@ import { Compare } from './compare';
 import { comparedRuns, Comparison } from './comparison';
 import { fill, h } from './dom';
 import { download, exportName, figureCanvas } from './exporting';
-import { FirstRun } from './firstRun';
+import { FirstRun, isFirstRun } from './firstRun';
 import type { Host } from './host';
 import { acceptImages } from './incoming';
 import { Inspector } from './inspector';
@@ -293,8 +293,9 @@ export class App implements Actions {
       scene = this.scene();
     }
     this.inspector.layoutSize = scene.model?.layout(this.state.look);
-    this.tokens.hidden = this.state.tab !== 'tokens';
+    this.tokens.hidden = this.state.tab !== 'tokens' || isFirstRun(scene);
     for (const part of this.parts) part.render(scene);
+    this.tokens.classList.toggle('without-map', this.map.element.hidden);
   }
 
   private scene(): Scene {

@@ -9,7 +9,7 @@ import {
 import { differingWords, plainWords } from '../server/traceView/wordDiff';
 import { fill, h, type Child } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
-import { besideRun, type Run } from './state';
+import { besideRun, otherAnswers, samePictures, type Run } from './state';
 import { button, dropdown } from './toolkit';
 
 export interface Measure {
@@ -99,21 +99,11 @@ export class Compare implements Part {
     // A new picture that nothing was asked about has nothing to compare.
     this.element.hidden = run === undefined || (run.result === undefined && beside === undefined);
     if (!this.memo.changed(run?.number, run?.result, beside, state.runs.length)) return;
-    const others = state.runs.filter(({ number, result }) => number !== run?.number && result !== undefined);
+    const others = otherAnswers(state);
     fill(
       this.element,
-      h('h2', {}, beside ? 'Compared with the other answer' : 'Cost'),
-      beside && others.length > 1
-        ? dropdown({
-            label: 'Compare with',
-            choices: others.map(({ number, reduction, question }) => ({
-              value: String(number),
-              label: `${visibleText(reduction)} · ${visibleText(question).slice(0, 60)}`,
-            })),
-            value: String(beside.number),
-            onChange: (value) => this.actions.set({ beside: Number(value) }),
-          })
-        : undefined,
+      h('h2', {}, !beside ? 'Cost' : run?.result ? 'Compared with the other answer' : 'The answer before'),
+      others.length > (beside ? 1 : 0) && this.chooser(run, beside, others),
       beside && this.besideAnswer(run, beside),
       h(
         'div',
@@ -127,11 +117,27 @@ export class Compare implements Part {
       ),
       beside &&
         button({
-          label: 'Show the other on the map',
+          label: run?.result ? 'Show the other on the map' : 'Show it on the map',
           class: 'at-start',
           onClick: () => this.actions.show(beside.number),
         }),
     );
+  }
+
+  private chooser(run: Run | undefined, beside: Run | undefined, others: readonly Run[]): HTMLElement {
+    const choices = others.map(({ number, pictures, reduction, question }) => {
+      const name = samePictures(pictures, run?.pictures) ? [] : pictures.map((picture) => picture.name);
+      const words = [...name, reduction, question].map((text) => visibleText(text).slice(0, 60));
+      return { value: String(number), label: words.join(' · ') };
+    });
+    // Answers about other pictures are there for whoever looks for them.
+    if (!beside) choices.unshift({ value: '', label: 'Compare with...' });
+    return dropdown({
+      label: 'Compare with',
+      choices,
+      value: beside ? String(beside.number) : '',
+      onChange: (value) => this.actions.set({ beside: value === '' ? undefined : Number(value) }),
+    });
   }
 
   private besideAnswer(run: Run | undefined, beside: Run): HTMLElement {
@@ -169,7 +175,7 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
           h(
             'th',
             { scope: 'col', title: visibleText(column?.reduction ?? '') },
-            column === run ? 'Shown' : 'Other',
+            column === run ? 'Shown' : own ? 'Other' : 'Before',
             specLine(column?.reduction ?? ''),
           ),
         ),

@@ -5,7 +5,7 @@ import { visibleText } from '../server/traceView/wording';
 import { MEASURES, specLine } from './compare';
 import { fill, h, type Child } from './dom';
 import { Memo, type Actions, type Part, type Scene } from './parts';
-import type { Run, State } from './state';
+import { samePictures, type Run, type State } from './state';
 import { button } from './toolkit';
 import { themePalette } from './theme';
 
@@ -23,10 +23,11 @@ interface Order {
 /** The answers to the shown question about the same picture, in the order of asking; of those that were asked alike, the last. */
 export function comparedRuns({ runs }: State, shown: Run | undefined): Answered[] {
   if (!shown) return [];
-  const names = (run: Run): string => run.pictures.map(({ name }) => name).join('\n');
   const answers = runs.filter(
     (run): run is Answered =>
-      run.result !== undefined && run.question === shown.question && names(run) === names(shown),
+      run.result !== undefined &&
+      run.question === shown.question &&
+      samePictures(run.pictures, shown.pictures),
   );
   const last = new Map(answers.map((run) => [wayOfAsking(run), run.number]));
   return answers.filter((run) => last.get(wayOfAsking(run)) === run.number);

@@ -31,7 +31,12 @@ export class FirstRun implements Part {
     );
   }
 
-  render({ state, run, canAsk }: Scene): void {
-    this.element.hidden = !canAsk || run !== undefined || state.pictures.length > 0;
+  render(scene: Scene): void {
+    this.element.hidden = !isFirstRun(scene);
   }
+}
+
+/** There is no picture, and none was asked about. */
+export function isFirstRun({ state, run, canAsk }: Scene): boolean {
+  return canAsk && run === undefined && state.pictures.length === 0;
 }

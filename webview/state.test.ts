@@ -48,6 +48,16 @@ describe('the view after messages', () => {
     expect(besideRun(state)?.number).toBe(1);
   });
 
+  it('compares with answers about the same picture only, whatever pictures are called', () => {
+    const other = { ...picture, dataUrl: 'data:image/png;base64,iVBORw0KGgoA' };
+    const state = after(asked(1), answered(1), { ...asked(2), pictures: [other] } as ToTokenView);
+    expect(besideRun(state)).toBeUndefined();
+    expect(besideRun(after(...[1, 2].flatMap((run) => [asked(run), answered(run)])))?.number).toBe(1);
+    const again = receive(state, asked(3));
+    expect(besideRun(again)?.number).toBe(1);
+    expect(shownRun(again)?.pictures, 'one list for the same pictures').toBe(again.runs[0].pictures);
+  });
+
   it('tells cancelled from failed, and lets both give way to the next question', () => {
     expect(shownRun(after(asked(1), failed(1, 'cancelled')))?.status).toBe('cancelled');
     expect(shownRun(after(asked(1), failed(1, 'model')))?.status).toBe('failed');

@@ -107,10 +107,35 @@ export function shownRun(state: State): Run | undefined {
   return state.runs.find(({ number }) => number === state.shown);
 }
 
-/** The answered run to compare with: the chosen one, else the last answered one before what is shown. */
+/** Answers beside the shown run, oldest first. */
+export function otherAnswers(state: State): Run[] {
+  return state.runs.filter(({ number, result }) => number !== state.shown && result !== undefined);
+}
+
+/** The answer to compare with: the chosen one, else the last one about the same pictures. */
 export function besideRun(state: State): Run | undefined {
-  const others = state.runs.filter(({ number, result }) => number !== state.shown && result !== undefined);
-  return others.find(({ number }) => number === state.beside) ?? others.at(-1);
+  const others = otherAnswers(state);
+  const pictures = shownRun(state)?.pictures;
+  return (
+    others.find(({ number }) => number === state.beside) ??
+    others.findLast((run) => samePictures(run.pictures, pictures))
+  );
+}
+
+type Pictures = readonly TokenViewPicture[];
+
+/** By what they show: pasted screenshots all have one name. */
+export function samePictures(a: Pictures, b: Pictures | undefined): boolean {
+  if (a === b) return true;
+  return (
+    a.length === b?.length &&
+    a.every(({ name, dataUrl }, index) => name === b[index].name && dataUrl === b[index].dataUrl)
+  );
+}
+
+/** The list that an earlier run has of the same pictures, where there is one: comparing those two costs nothing. */
+function sharedPictures(pictures: TokenViewPicture[], runs: readonly Run[]): TokenViewPicture[] {
+  return runs.find((run) => samePictures(run.pictures, pictures))?.pictures ?? pictures;
 }
 
 export function busyRun(state: State): Run | undefined {
@@ -136,10 +161,9 @@ export function receive(state: State, message: ToTokenView): State {
         look: INITIAL_LOOK,
       };
     case 'asked': {
-      const { run: number, pictures, question, reduction, fit } = message;
+      const { run: number, question, reduction, fit } = message;
+      const pictures = sharedPictures(message.pictures, state.runs);
       const asked: Run = { number, pictures, question, reduction, fit, status: 'waiting', text: '' };
-      const samePictures =
-        pictures.map(({ name }) => name).join() === state.pictures.map(({ name }) => name).join();
       // What failed or was cancelled gives way to the next question; what was answered stays beside it.
       const kept = state.runs.filter((run) => run.result !== undefined && run.number !== number);
       return {
@@ -151,7 +175,7 @@ export function receive(state: State, message: ToTokenView): State {
         // Charts come when they are asked for; an answer comes now.
         tab: 'tokens',
         draft: question,
-        look: samePictures
+        look: samePictures(pictures, state.pictures)
           ? { ...INITIAL_LOOK, image: state.look.image, plane: state.look.plane }
           : INITIAL_LOOK,
       };
@@ -286,11 +310,13 @@ export function restoredState(saved: unknown): State | undefined {
   if (typeof saved !== 'object' || saved === null) return undefined;
   const from = saved as Partial<Record<string, unknown>>;
   if (from.version !== 1 || !Array.isArray(from.answers)) return undefined;
-  const runs = (from.answers as unknown[]).flatMap((entry) => {
+  const runs: Run[] = [];
+  for (const entry of from.answers as unknown[]) {
     const { number, answer } = entry as { number?: unknown; answer?: unknown };
     const parsed = parseTokenViewAnswer(answer);
-    return parsed && typeof number === 'number' ? [runOf(parsed, number)] : [];
-  });
+    if (!parsed || typeof number !== 'number') continue;
+    runs.push(runOf({ ...parsed, pictures: sharedPictures(parsed.pictures, runs) }, number));
+  }
   const shown = runs.find(({ number }) => number === from.shown) ?? runs.at(-1);
   if (!shown) return undefined;
   const setup = from.setup as Partial<Setup> | undefined;

@@ -65,6 +65,8 @@ export class Toolbar implements Part {
     this.element.hidden = picture === undefined;
     for (const part of [this.choices, this.exports, this.overlay, this.opacity])
       part.hidden = model === undefined;
+    // A file that could not be read has no picture to zoom into.
+    this.zoomTools.hidden = model === undefined && (picture === undefined || picture.dataUrl === '');
     if (document.activeElement !== this.opacity) this.opacity.value = String(Math.round(100 * state.opacity));
     setAttribute(this.opacity, 'disabled', !state.overlay);
     if (!this.memo.changed(picture?.name, model, state.look, state.overlay, scene.names)) return;

@@ -12,6 +12,7 @@ import {
   methodNames,
   patchPixels,
   pixelWords,
+  stageWords,
   summaryWords,
   tokenName,
   visibleText,
@@ -39,6 +40,24 @@ describe('numbers for people', () => {
     for (const format of [formatBytes, formatMacs, formatMilliseconds, formatScore]) {
       for (const value of [NaN, Infinity]) expect(format(value)).toBe('–');
     }
+  });
+});
+
+describe('what is going on', () => {
+  it('is said in words, whatever a stage is called', () => {
+    expect(
+      ['weights', 'prefill', 'testing webgpu', 'layer 3 of 12', 'Starting', 'constructor', ''].map(
+        stageWords,
+      ),
+    ).toEqual([
+      'Reading the weights',
+      'Reading the question',
+      'Testing WebGPU',
+      'Layer 3 of 12',
+      'Starting',
+      'Constructor',
+      '',
+    ]);
   });
 });
 

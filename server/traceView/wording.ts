@@ -286,6 +286,38 @@ export function countWords(result: AnswerResult, stages: number): string {
   return parts.join(', ');
 }
 
+/** The names of devices as their makers write them. */
+const DEVICE_NAMES: Readonly<Record<string, string>> = {
+  cpu: 'CPU',
+  webgpu: 'WebGPU',
+  cuda: 'CUDA',
+  dml: 'DirectML',
+  coreml: 'CoreML',
+};
+
+export function deviceName(device: string): string {
+  return Object.hasOwn(DEVICE_NAMES, device) ? DEVICE_NAMES[device] : device;
+}
+
+/** What the engine calls its stages. */
+const STAGES: Readonly<Record<string, string>> = {
+  checkpoint: 'Opening the model',
+  weights: 'Reading the weights',
+  image: 'Decoding the image',
+  vision: 'Looking at the image',
+  prefill: 'Reading the question',
+  answer: 'Answering',
+  'without the image': 'Answering without the image',
+};
+
+/** A stage of loading or answering for people. */
+export function stageWords(stage: string): string {
+  if (Object.hasOwn(STAGES, stage)) return STAGES[stage];
+  const tested = /^testing (\w+)$/.exec(stage)?.[1];
+  const text = tested === undefined ? stage : `testing ${deviceName(tested)}`;
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** A warning of an answer as the token view shows it, with its one click. */
 export function warningWords(warning: AnswerWarning | undefined): TokenViewWarning | undefined {
   if (!warning) return undefined;

@@ -177,6 +177,8 @@ describe('the tab "Attention"', () => {
       const start = view.page.getByRole('button', { name: 'Measure attention' });
       expect(await start.isVisible()).toBe(true);
       await view.page.getByRole('tab', { name: 'Tokens' }).click();
+      await view.page.getByRole('combobox', { name: 'Compare with' }).click();
+      await view.page.getByRole('option', { name: pictures[0].name }).click();
       await view.page.getByRole('button', { name: 'Show the other on the map' }).click();
       await openTab(view.page);
       expect(await start.isVisible()).toBe(false);

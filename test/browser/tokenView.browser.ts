@@ -1,21 +1,27 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { AnswerResult, FromTokenView, ToTokenView } from '../../server/protocol';
-import { SYNTHETIC, SYNTHETIC_METHODS, syntheticResult } from '../../webview/testing/syntheticResult';
+import type { ToTokenView } from '../../server/protocol';
+import { SYNTHETIC, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
-import { launch, openEditorView, settle, type EditorView, type Theme } from './browser';
+import { launch, settle, type EditorView } from './browser';
+import {
+  answered,
+  asked,
+  dataUrl,
+  ofType,
+  patchPoint,
+  QUESTION,
+  setup,
+  text,
+  THEMES,
+  withView as openView,
+  type ViewOptions,
+} from './tokenViewPage';
 
-const THEMES: Theme[] = ['vscode-light', 'vscode-dark', 'vscode-high-contrast', 'vscode-high-contrast-light'];
 const AXE = readFileSync(createRequire(__filename).resolve('axe-core/axe.min.js'), 'utf8');
-const QUESTION = 'What does this screenshot show?';
-
-const PNG = await sharp({ create: { width: 1920, height: 1080, channels: 3, background: '#14a03c' } })
-  .png()
-  .toBuffer();
-const dataUrl = `data:image/png;base64,${PNG.toString('base64')}`;
 
 let browser: Browser;
 beforeAll(async () => {
@@ -23,23 +29,12 @@ beforeAll(async () => {
 });
 afterAll(() => browser.close());
 
-const setup: ToTokenView = {
-  type: 'setup',
-  methods: SYNTHETIC_METHODS,
-  reduction: 'none',
-  fit: 'pad',
-  model: 'fovea-nano',
-  device: 'cpu',
-};
-const asked = (run: number, question = QUESTION, name = 'screens/error.png'): ToTokenView => ({
-  type: 'asked',
-  run,
-  pictures: [{ name, dataUrl, width: 1920, height: 1080 }],
-  question,
-  reduction: 'none',
-  fit: 'pad',
-});
-const answered = (run: number, result: AnswerResult): ToTokenView => ({ type: 'answered', run, result });
+const withView = (
+  messages: readonly unknown[],
+  test: (view: EditorView) => Promise<void>,
+  options?: ViewOptions,
+): Promise<void> => openView(browser, messages, test, options);
+
 const failed = (run: number, kind: 'model' | 'cancelled'): ToTokenView => ({
   type: 'failed',
   run,
@@ -52,37 +47,6 @@ const failed = (run: number, kind: 'model' | 'cancelled'): ToTokenView => ({
   },
   action: { title: 'Choose Model', action: 'chooseModel' },
 });
-
-/** Opens the view, and fails at the end when anything in it went wrong. */
-async function withView(
-  messages: readonly unknown[],
-  test: (view: EditorView) => Promise<void>,
-  { theme = 'vscode-dark' as Theme, width = 1200, height = 800, restored = undefined as unknown } = {},
-): Promise<void> {
-  const context = await browser.newContext({ viewport: { width, height }, reducedMotion: 'reduce' });
-  try {
-    const view = await openEditorView(context, theme, restored);
-    await view.send(...messages);
-    await test(view);
-    expect(view.problems).toEqual([]);
-  } finally {
-    await context.close();
-  }
-}
-
-const text = (page: Page, selector: string): Promise<string> => page.locator(selector).first().innerText();
-const ofType = (messages: readonly FromTokenView[], type: FromTokenView['type']): FromTokenView[] =>
-  messages.filter((message) => message.type === type);
-
-/** Middle of a patch of a padded 1920 x 1080 picture of 24 x 24 patches, on the fitted map. */
-async function patchPoint(page: Page, id: number): Promise<{ x: number; y: number }> {
-  const box = (await page.locator('.map-grid').boundingBox())!;
-  const side = Math.min(box.width, box.height) - 24;
-  return {
-    x: box.x + box.width / 2 + side * (((id % 24) + 0.5) / 24 - 0.5),
-    y: box.y + box.height / 2 + side * ((Math.floor(id / 24) + 0.5) / 24 - 0.5),
-  };
-}
 
 describe('every state', () => {
   it('first run: says what to do, and does it', () =>
@@ -150,6 +114,36 @@ describe('every state', () => {
         expect(ofType(await posted(), 'ask')).toEqual([
           { type: 'ask', question: QUESTION, reduction: 'none', fit: 'pad' },
         ]);
+      },
+    ));
+
+  it('no picture any more: the invitation alone, whatever was there before', () =>
+    withView(
+      [setup, asked(1), answered(1, SYNTHETIC.tokens64()), { type: 'picture', pictures: [] }],
+      async ({ page }) => {
+        expect(await text(page, '.first-run')).toContain('paste a screenshot');
+        for (const part of ['.map', '.talk', '.ask', '.toolbar', '.tabs'])
+          expect(await page.locator(part).isVisible(), part).toBe(false);
+        expect(await page.evaluate<boolean>('document.documentElement.scrollHeight > innerHeight')).toBe(
+          false,
+        );
+      },
+    ));
+
+  it('a picture that cannot be read: no map, nothing to zoom, and no answer about another picture', () =>
+    withView(
+      [
+        setup,
+        asked(1),
+        answered(1, SYNTHETIC.tokens64()),
+        { ...asked(2), pictures: [{ name: 'broken.png', dataUrl: '' }] },
+        failed(2, 'model'),
+      ],
+      async ({ page }) => {
+        expect(await page.getByRole('alert').first().isVisible()).toBe(true);
+        for (const part of ['.map', '.zoom', '.compare', '.legend', '.stages'])
+          expect(await page.locator(part).isVisible(), part).toBe(false);
+        expect(await page.locator('.ask textarea').isVisible()).toBe(true);
       },
     ));
 
@@ -326,6 +320,19 @@ describe('with the keyboard alone', () => {
       expect(await page.locator('.word[aria-selected="true"]').count()).toBe(0);
     }));
 
+  it('walks the details of a tiled picture to their last column and the newline behind it', () =>
+    withView([setup, asked(1), answered(1, SYNTHETIC.tokens2880())], async ({ page }) => {
+      const grid = page.getByRole('grid');
+      await grid.focus();
+      await page.keyboard.press('Control+Home');
+      const cell = page.locator(`#${await grid.getAttribute('aria-activedescendant')}`);
+      expect(await cell.getAttribute('aria-label')).toMatch(/^detail tiles, row 1, column 1: /);
+      await page.keyboard.press('End');
+      expect(await cell.getAttribute('aria-label')).toMatch(/^newline of row 1: /);
+      await page.keyboard.press('ArrowLeft');
+      expect(await cell.getAttribute('aria-label')).toMatch(/^detail tiles, row 1, column 48: /);
+    }));
+
   it('reads all tokens as a table, page by page', () =>
     withView([setup, asked(1), answered(1, SYNTHETIC.tokens2880())], async ({ page }) => {
       await page.getByText('All tokens as a table').click();
@@ -426,7 +433,10 @@ describe('accessibility', () => {
     'first run': [setup],
     loading: [setup, asked(1), { type: 'progress', run: 1, message: 'Reading weights', fraction: 0.4 }],
     failed: [setup, asked(1), failed(1, 'model')],
+    cancelled: [setup, asked(1), failed(1, 'cancelled')],
+    '64 tokens': [setup, asked(1), answered(1, SYNTHETIC.tokens64())],
     done: [setup, asked(1), answered(1, SYNTHETIC.allTokens()), asked(2), answered(2, SYNTHETIC.tokens576())],
+    '2,928 tokens': [setup, asked(1), answered(1, SYNTHETIC.tokens2880())],
   };
   it.each(
     THEMES.flatMap((theme) =>
@@ -436,7 +446,7 @@ describe('accessibility', () => {
     withView(
       states[state],
       async ({ page }) => {
-        if (state === 'done') {
+        if ((await page.locator('.word').count()) > 0) {
           await page.locator('.word').nth(2).click();
           await page.locator('.map-grid').focus();
           await page.keyboard.press('ArrowDown');

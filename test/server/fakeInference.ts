@@ -26,6 +26,8 @@ export interface Script {
   /** It goes on in spite of a cancellation. */
   deaf?: boolean;
   fail?: boolean;
+  /** Notes what it was asked with, after "told ". */
+  tell?: boolean;
   /** The answer comes with this warning. */
   warning?: AnswerWarning;
 }
@@ -77,7 +79,7 @@ const engine: Engine = {
       cases: outcome ? [{ name: 'attention', error: outcome === 'wrong' ? 0.4 : 1e-6, tolerance: 1e-3 }] : [],
     };
   },
-  async open({ directory, plan: { device } }, { signal, onProgress }) {
+  async open({ directory, plan: { device }, precision }, { signal, onProgress }) {
     note(`open ${device}`);
     const script = JSON.parse(process.env.FAKE_OPEN ?? '{}') as OpenScript;
     onProgress({ stage: 'weights', fraction: 0.5 });
@@ -111,6 +113,10 @@ const engine: Engine = {
         ) as Script;
         const cancel = script.deaf ? undefined : signal;
         note(`ask ${text}`);
+        if (script.tell) {
+          const { reduction, fit, sampling, limits } = question;
+          note(`told ${JSON.stringify({ directory, device, precision, reduction, fit, sampling, limits })}`);
+        }
         onProgress({ stage: 'prefill' });
         if (script.blockPrefill) block(script.blockPrefill);
         await pause(script.prefill ?? 0, cancel);
