@@ -200,6 +200,21 @@ export async function contextMenu(page, target) {
   return menu;
 }
 
+/** Opens the menu of a right click until it has an entry: those of an extension come when it is known, or a moment after the editor. */
+export async function menuWith(page, target, label) {
+  const menu = page.locator('.monaco-menu');
+  await until(
+    async () => {
+      await page.keyboard.press('Escape');
+      await contextMenu(page, target);
+      return appears(menu.getByText(label, { exact: true }), 1000);
+    },
+    Boolean,
+    `a menu with "${label}"`,
+  );
+  return menu;
+}
+
 /** Chooses an entry of an open menu. A menu that has just opened takes a click for the end of the one that opened it. */
 export async function chooseEntry(menu, label) {
   const entry = menu.getByText(label, { exact: true });
@@ -233,7 +248,7 @@ export async function explain(page, ...path) {
 
 /** Asks for an explanation through the explorer, and does not wait for it. */
 export async function startExplaining(page, ...path) {
-  const menu = await contextMenu(page, await explorerRow(page, ...path));
+  const menu = await menuWith(page, await explorerRow(page, ...path), 'Explain Image');
   await chooseEntry(menu, 'Explain Image');
 }
 

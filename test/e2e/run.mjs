@@ -37,12 +37,9 @@ const servers = [];
 let hub;
 let browser;
 // Whoever stops this run stops its servers too: they are process groups of their own.
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.once(
-    signal,
-    () => void Promise.all(servers.map(({ stop }) => stop())).finally(() => process.exit(130)),
-  );
-}
+let stopping;
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+  process.on(signal, () => (stopping ??= stopEverything()));
 try {
   await rm(output, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
@@ -94,6 +91,12 @@ const failed = results.filter((passed) => !passed).length;
 console.log(`\nScreenshots: test/e2e/output/\n${results.length - failed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && results.length > 0 ? 0 : 1;
 
+async function stopEverything() {
+  await Promise.allSettled(servers.map(({ stop }) => stop()));
+  await rm(root, { recursive: true, force: true });
+  process.exit(130);
+}
+
 /** Scenarios in one window, and then its end: nothing of ours may outlive it. */
 async function session(server, workspace, all) {
   const chosen = Object.entries(all).filter(([name]) => new RegExp(options.only).test(name));
@@ -112,7 +115,8 @@ async function session(server, workspace, all) {
     extension: server.extension,
     settingsFile: join(server.user, 'User', 'settings.json'),
     settingsFiles: ['User', 'Machine'].map((scope) => join(server.user, scope, 'settings.json')),
-    screenshot: (name) => page.screenshot({ path: join(output, `${name}.png`) }),
+    // What fades in or slides has arrived.
+    screenshot: (name) => page.screenshot({ path: join(output, `${name}.png`), animations: 'disabled' }),
   };
   for (const [name, scenario] of chosen) results.push(await step(name, () => scenario(tools), page));
   await context.close();
