@@ -496,7 +496,7 @@ export const scenarios = {
     await answerTo(page, 'Which buttons are there?', before);
 
     await typeCommand(page, 'Fovea: Show Token View');
-    await quickInput(page).waitFor({ state: 'hidden' });
+    await until(() => page.evaluate(isInWebview), Boolean, 'the focus in the token view');
     await tabTo(page, view.getByRole('option').first());
     await page.keyboard.press('Enter');
     await until(
@@ -560,6 +560,11 @@ async function placeholder(page, expected) {
 /** The row of the open list that Enter would choose. */
 async function focusedRow(page, text) {
   await page.locator('.quick-input-list .monaco-list-row.focused', { hasText: text }).first().waitFor();
+}
+
+/** Runs in the page: what is typed goes into a webview. */
+function isInWebview() {
+  return document.activeElement?.matches('iframe.webview') === true;
 }
 
 /** Presses Tab until an element of the view has the focus. */

@@ -69,6 +69,9 @@ for (const [path, text] of [
   ['page.ts', './images/login.png'],
   ['page.ts', './images/settings-dark.png'],
   ['page.html', 'images/login.png'],
+  ['load.js', './images/login.png'],
+  ['view.jsx', 'images/login.png'],
+  ['theme.scss', 'images/login.png'],
   ['style.css', 'images/login.png'],
   ['data.json', 'images/login.png'],
   ['data.yaml', 'images/login.png'],
@@ -99,6 +102,31 @@ test('only our own part of a hover may run commands, and only ours', async () =>
   assert.equal(described.length, 1);
   assert.ok(!described[0].supportHtml && !described[0].isTrusted, 'text from files is plain');
   for (const part of parts) assert.doesNotMatch(part.value, /\]\(command:workbench/);
+});
+
+test('a hover over a data: URI has its facts and links that lead to its place in the document', async () => {
+  const value = facts(await hoverParts('page.ts', 'data:image/png;base64'));
+  assert.match(value, /1\s*×\s*1/u);
+  assert.match(value, /command:fovea\.explain/);
+});
+
+test('the setting of hovers applies at once, in both directions', async () => {
+  const settings = vscode.workspace.getConfiguration('fovea');
+  for (const [mode, offers] of [
+    ['off', false],
+    ['onDemand', true],
+  ] as const) {
+    await settings.update('hover.explain', mode, vscode.ConfigurationTarget.Workspace);
+    let value = '';
+    for (let attempt = 0; attempt < 100; attempt++) {
+      value = facts(await hoverParts('page.html', 'images/login.png'));
+      if (/command:fovea\.explain/.test(value) === offers) break;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    assert.match(value, /1280\s*×\s*720/u, mode);
+    assert.equal(/command:fovea\.explain/.test(value), offers, mode);
+  }
+  await settings.update('hover.explain', undefined, vscode.ConfigurationTarget.Workspace);
 });
 
 test('a remote image is named and not offered for explaining', async () => {
