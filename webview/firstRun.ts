@@ -22,7 +22,7 @@ export class FirstRun implements Part {
         'p',
         { class: 'buttons' },
         button({
-          label: 'Choose an image…',
+          label: 'Choose an Image...',
           primary: true,
           onClick: () => actions.post({ type: 'pickImage' }),
         }),

@@ -52,7 +52,7 @@ describe('every state', () => {
   it('first run: says what to do, and does it', () =>
     withView([setup], async ({ page, posted }) => {
       expect(await text(page, '.first-run')).toContain('Ask about an image');
-      await page.getByRole('button', { name: /Choose an image/ }).click();
+      await page.getByRole('button', { name: /Choose an Image/ }).click();
       expect(await posted()).toEqual([{ type: 'ready', runs: [] }, { type: 'pickImage' }]);
     }));
 
@@ -173,6 +173,24 @@ describe('the map', () => {
       expect(told).toContain(`Row ${Math.floor(id / 24) + 1}, column ${(id % 24) + 1}`);
       expect(told).toContain('Kept by FastV before decoder layer 2');
       expect(await page.locator('.used li').count()).toBeGreaterThan(0);
+    }));
+
+  it('says the same of the patch under the pointer, with pixels, score and rank, and forgets it afterwards', () =>
+    withView(done, async ({ page }) => {
+      const { trace } = SYNTHETIC.tokens576();
+      const id = trace.stages[1].dropped.find((candidate) => candidate >= 6 * 24 && candidate < 18 * 24)!;
+      const { x, y } = await patchPoint(page, id);
+      await page.mouse.move(x, y);
+      await settle(page);
+      const told = await text(page, '.inspector');
+      const [left, top] = [80 * (id % 24), 80 * Math.floor(id / 24) - 420];
+      expect(told).toContain(`x ${left}–${left + 80}, y ${top}–${top + 80}`);
+      expect(told).toMatch(/Dropped by FastV before decoder layer 2: .* ranks \d+ of 128/);
+      expect(told).toMatch(/CLS attention\s+\S+ rank \d+ of 577/);
+      expect(told).toMatch(/Attention of the last position\s+\S+ rank \d+ of 128/);
+      await page.mouse.move(0, 0);
+      await settle(page);
+      expect(await text(page, '.inspector h2')).toBe('What happened');
     }));
 
   it('goes from a patch to a word that used it: the map shows what the word attended to', () =>
