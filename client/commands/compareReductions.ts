@@ -1,11 +1,12 @@
 import * as vscode from 'vscode';
-import { ReductionsRequest, type ErrorData } from '../../server/protocol';
+import { ReductionsRequest, type ErrorData, type ReductionDescription } from '../../server/protocol';
 import { reductionSetting } from '../configuration';
 import { imageForCommand } from '../images';
 import { inputQuestion } from '../questionInput';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Question, TokenView } from '../tokenView/tokenView';
 import type { CommandContext } from './commands';
+import { COMPARED_BUDGETS, comparedSpecs, OWN_BUDGET, takesBudget } from './comparedSpecs';
 
 /** Chosen from the start: one method that acts inside the decoder and one that acts before it. */
 const PICKED: readonly string[] = ['fastv', 'visionzip'];
@@ -14,7 +15,7 @@ interface SpecItem extends vscode.QuickPickItem {
   spec: string;
 }
 
-/** "Compare Reductions...": one question under several reductions, then all answers with their costs side by side. */
+/** "Compare Reductions...": one question under several reductions and budgets, then all answers with their costs side by side. */
 export async function compareReductions(context: CommandContext, argument: unknown): Promise<void> {
   const { client, memory, tokenView } = context;
   const image = await imageForCommand(argument, client, memory);
@@ -97,5 +98,34 @@ async function pickReductions(client: FoveaLanguageClient): Promise<string[] | u
     ignoreFocusOut: true,
     matchOnDescription: true,
   });
-  return picked && picked.length > 0 ? picked.map(({ spec }) => spec) : undefined;
+  if (!picked || picked.length === 0) return undefined;
+  const chosen = picked.map(({ spec }) => spec);
+  const budgeted = methods.filter((method) => chosen.includes(method.id) && takesBudget(method));
+  const budgets = budgeted.length === 0 ? [OWN_BUDGET] : await pickBudgets(budgeted);
+  return budgets && comparedSpecs(chosen, budgets, methods);
+}
+
+interface BudgetItem extends vscode.QuickPickItem {
+  budget: string;
+}
+
+/** @returns the chosen ones; undefined when the user stopped there */
+async function pickBudgets(methods: readonly ReductionDescription[]): Promise<string[] | undefined> {
+  const label = (budget: string): string => {
+    if (budget === OWN_BUDGET) return vscode.l10n.t('Each method’s own default');
+    return budget === 'auto' ? vscode.l10n.t('Chosen for each picture') : budget.replace('%', ' %');
+  };
+  const items = COMPARED_BUDGETS.map((budget): BudgetItem => ({
+    label: label(budget),
+    description: budget.includes('%') ? vscode.l10n.t('of the image tokens') : budget,
+    budget,
+    picked: budget === OWN_BUDGET,
+  }));
+  const picked = await vscode.window.showQuickPick(items, {
+    title: vscode.l10n.t('Compare Reductions: Budgets'),
+    placeHolder: vscode.l10n.t('How much is kept by {0}', methods.map(({ name }) => name).join(', ')),
+    canPickMany: true,
+    ignoreFocusOut: true,
+  });
+  return picked && picked.length > 0 ? picked.map(({ budget }) => budget) : undefined;
 }

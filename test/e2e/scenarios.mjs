@@ -284,14 +284,35 @@ export const scenarios = {
     await page.locator('.quick-input-widget').getByText('3 Selected').waitFor();
     await screenshot('25 choose reductions');
     await page.keyboard.press('Enter');
+    const quarter = quickRows(page).filter({ hasText: '25 %' }).first();
+    await quarter.click();
+    await page.locator('.quick-input-widget').getByText('2 Selected').waitFor();
+    await screenshot('25b choose budgets');
+    await page.keyboard.press('Enter');
     const rows = tokenView(page).getByRole('tabpanel', { name: 'Compare' }).locator('tbody tr');
     await until(
       () => rows.count(),
-      (count) => count === 3,
-      'three compared answers',
+      (count) => count === 5,
+      'five compared answers',
     );
     await screenshot('26 comparison');
     await tokenView(page).getByRole('tab', { name: 'Tokens' }).click();
+  },
+
+  async 'compare: the attention of the last answer is measured and drawn'({ page, screenshot }) {
+    const view = tokenView(page);
+    await view.getByRole('tab', { name: 'Attention' }).click();
+    await view.getByRole('button', { name: 'Measure attention' }).click();
+    const figures = view.locator('.attention figure');
+    await until(
+      () => figures.count(),
+      (count) => count === 9,
+      'nine charts',
+    );
+    await screenshot('26b attention');
+    await figures.last().scrollIntoViewIfNeeded();
+    await screenshot('26c attention of the vision tower');
+    await view.getByRole('tab', { name: 'Tokens' }).click();
   },
 
   async 'copy: the answer as text and the map as a picture'({ page }) {
