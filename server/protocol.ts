@@ -492,6 +492,8 @@ export namespace AskRequest {
     sampling?: SamplingOptions;
     /** True runs the model even when the answer is cached (and replaces it). */
     fresh?: boolean;
+    /** False: nothing that is left of earlier questions is used, so that the costs of answers can be compared. */
+    reuse?: boolean;
     /** LSP's tokens; strings or integers of the client's choice. */
     partialResultToken?: string | number;
     workDoneToken?: string | number;

@@ -62,7 +62,7 @@ async function askInTurn(
   for (const [index, spec] of specs.entries()) {
     if (token.isCancellationRequested) return undefined;
     report(vscode.l10n.t('{0} ({1} of {2})', spec, index + 1, specs.length));
-    const outcome = await tokenView.ask({ ...question, reduction: spec, fresh: true });
+    const outcome = await tokenView.ask({ ...question, reduction: spec, fresh: true, reuse: false });
     if (!('error' in outcome)) continue;
     if (outcome.error.kind === 'cancelled') return undefined;
     failures.push({ spec, error: outcome.error });

@@ -37,6 +37,8 @@ export interface Question {
   fit?: 'pad' | 'crop';
   /** Runs the model even where the answer is stored. */
   fresh?: boolean;
+  /** False computes everything, so that costs can be compared. */
+  reuse?: boolean;
 }
 
 /** How a question ended. The view has shown it already. */
@@ -231,6 +233,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       reduction: question.reduction,
       fit: question.fit,
       fresh: question.fresh,
+      reuse: question.reuse,
     };
     const title = vscode.l10n.t('Fovea: looking at {0}', images.map(({ name }) => name).join(', '));
     const answer = await vscode.window.withProgress({ location: vscode.ProgressLocation.Window, title }, () =>

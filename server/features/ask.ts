@@ -155,6 +155,7 @@ export class Asking {
         reduction,
         fit,
         sampling,
+        reuse: params.reuse,
         limits: { maxPixels: settings.image.maxMegapixels * 1e6 },
       },
     };
@@ -171,6 +172,7 @@ function checkParams({
   reduction,
   fit,
   sampling,
+  reuse,
 }: AskRequest.Params): void {
   const isText = (value: unknown): boolean =>
     value === undefined || (typeof value === 'string' && value.length <= MAX_QUESTION);
@@ -184,6 +186,8 @@ function checkParams({
     fault = 'The question is empty.';
   } else if (fit !== undefined && fit !== 'pad' && fit !== 'crop') {
     fault = 'The fit is pad or crop.';
+  } else if (reuse !== undefined && typeof reuse !== 'boolean') {
+    fault = 'What is to be reused is all (true) or nothing (false).';
   } else if (
     sampling !== undefined &&
     (typeof sampling !== 'object' ||

@@ -36,6 +36,7 @@ export interface OpenedModel extends LoadedModel {
       signal: AbortSignal;
       onToken: (piece: string, index: number) => void;
       onProgress: (progress: Progress) => void;
+      reuse?: boolean;
     },
   ): Promise<AnswerResult>;
   analyze(

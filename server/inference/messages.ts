@@ -38,6 +38,12 @@ export interface EngineQuestion {
   limits: ImageLimits;
 }
 
+/** A question as it is asked. */
+export type EngineAsk = EngineQuestion & {
+  /** False computes everything, whatever earlier questions left: for comparing costs. */
+  reuse?: boolean;
+};
+
 /** A question to analyse: unreduced and greedy. */
 export type EngineAnalysis = Omit<EngineQuestion, 'reduction' | 'sampling'> & { maxTokens?: number };
 
@@ -82,7 +88,7 @@ export interface Calls {
   open: { params: ModelPlan; result: LoadedModel };
   /** Test a device, in a process that may be lost. Needs no model. */
   testDevice: { params: DeviceTest; result: SelfTestReport };
-  ask: { params: EngineQuestion; result: AnswerResult };
+  ask: { params: EngineAsk; result: AnswerResult };
   analyze: { params: EngineAnalysis; result: AttentionAnalysis };
   /** Needs no model. */
   export: { params: ExportOrder; result: ExportedFile };

@@ -31,7 +31,8 @@ export function serveEngine(engine: Engine): void {
       case 'ask': {
         if (!model) throw noModel();
         const onToken = (piece: string, index: number): void => send({ kind: 'token', id, piece, index });
-        return model.ask(message.params, { signal, onToken, onProgress });
+        const { reuse, ...question } = message.params;
+        return model.ask(question, { signal, onToken, onProgress, reuse });
       }
       case 'analyze':
         if (!model) throw noModel();

@@ -10,7 +10,7 @@ import type {
   CallName,
   Calls,
   EngineAnalysis,
-  EngineQuestion,
+  EngineAsk,
   ExportedFile,
   ExportOrder,
   LoadedModel,
@@ -37,7 +37,7 @@ export interface ModelChoice extends Omit<ModelPlan, 'plan'> {
 /** A question together with the model that shall answer it. */
 export interface Task {
   choice: ModelChoice;
-  question: EngineQuestion;
+  question: EngineAsk;
 }
 
 /** An analysis together with the model that it is about. */

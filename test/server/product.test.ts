@@ -63,6 +63,17 @@ it('answers with fewer tokens under a reduction', async () => {
   );
 });
 
+it('uses what the last question left, unless it is told not to', async () => {
+  const asked = { images: [{ uri: image }], ...question, fresh: true };
+  const { result } = (await server.ask(asked)).result;
+  expect(result.costs.imagesReused).toBe(1);
+  expect(result.costs.prefixReused).toBeDefined();
+  const { result: whole } = (await server.ask({ ...asked, reuse: false })).result;
+  expect(whole.costs.imagesReused).toBeFalsy();
+  expect(whole.costs.prefixReused).toBeUndefined();
+  expect(whole.answer).toBe(result.answer);
+});
+
 it('measures the attention of the answer that it gave', async () => {
   const images = [{ uri: image }];
   const { result } = await server.ask({ images, ...question });
