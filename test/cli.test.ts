@@ -4,6 +4,7 @@ import path from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, it } from 'vitest';
 
+import { REDUCTIONS } from '../server/llava/reduction/registry';
 import { CHECKPOINT_FIXTURES, readFixture } from '../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../server/llava/testing/temporaryDirectory';
 import { type Outcome, runCommandLine } from './commandLine';
@@ -293,12 +294,8 @@ it('help names every option and method', async () => {
     '--reduce',
     '--trace',
     '--precision',
-    'fastv',
-    'visionzip',
-    'random',
-    'uniform',
-    'pool',
     '130',
+    ...REDUCTIONS.flatMap(({ description }) => [description.id, description.summary]),
   ]) {
     expect(stdout).toContain(word);
   }
