@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 
 import { afterAll, beforeAll, expect, it } from 'vitest';
 
@@ -9,6 +11,7 @@ import { evaluateReductions } from './evaluate';
 import type { Outcome } from './outcomes';
 import type { ReductionResults } from './summary';
 
+const execute = promisify(execFile);
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), 'fovea-eval-'));
@@ -28,6 +31,7 @@ async function run(): Promise<{
     real: 1,
     calibration: 2,
     costs: 1,
+    processes: 1,
     quick: true,
     output,
     log: path.join(folder, 'log'),
@@ -77,4 +81,14 @@ it('evaluates a few reductions, and goes on where it was interrupted', { timeout
   const second = await run();
   expect(second.outcomes).toHaveLength(outcomes.length);
   expect(timeless(second.results)).toEqual(timeless(results));
+});
+
+it('comes to the same when several processes ask', { timeout: 600_000 }, async () => {
+  const { results } = await run();
+  const output = path.join(folder, 'together');
+  const options = { words: 1, real: 1, calibration: 2, costs: 1, processes: 2, output, log: output };
+  const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  await execute(process.execPath, [path.join(ROOT, 'dist', 'evaluateReductions.js'), '--quick', ...flags]);
+  const text = await readFile(path.join(output, 'reduction.json'), 'utf8');
+  expect(timeless(JSON.parse(text) as ReductionResults)).toEqual(timeless(results));
 });

@@ -2,26 +2,36 @@
  * `npm run eval`: every reduction and control on the held-out set and on the real screenshots, through our own engine. Writes docs/results/reduction.{json,md}
  * and its curves.
  *
- *   node dist/evaluateReductions.js [--model FOLDER] [--words N] [--real N] [--calibration N] [--costs N] [--minutes M] [--quick]
- *                                   [--output FOLDER] [--log FOLDER] [--render]
+ *   node dist/evaluateReductions.js [--model FOLDER] [--words N] [--real N] [--calibration N] [--costs N] [--minutes M] [--processes N]
+ *                                   [--quick] [--output FOLDER] [--log FOLDER] [--render]
  *
  * The numbers count pictures; each is asked everything that its set asks about it. Outcomes are kept as they come (`--log`, by default out/eval), so that an
- * interrupted run goes on where it stopped; `--minutes` ends the asking, and what has been asked until then is reported. `--render` measures nothing and writes
- * report and curves of the results that are there.
+ * interrupted run goes on where it stopped; `--minutes` ends the asking; what has been asked until then is
+ * reported, after the parts of compositions were asked about the same pictures (some minutes more). `--processes` (by default one per core, at most four) ask at the same time; times are measured by one alone. `--render` measures nothing
+ * and writes report and curves of the results that are there.
  */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 
 import { LlavaModel } from '../../server/llava/model';
 import { evenly, readEvaluationSet, REAL_SCREENS, ROOT, SETS } from '../evaluationSet';
 import { calibrate, CARRIER, LADDER, pictureFacts, type PictureFacts } from './calibration';
 import { codeHash, questionsHash, specsHash, weightsHash } from './inputs';
-import { OutcomeLog } from './outcomes';
+import { leftAtEnd, OutcomeLog } from './outcomes';
+import { ASKING_PROCESS, askInProcesses, serveAsking } from './parallel';
 import { drawCurves, renderReport } from './report';
-import { askAll, availableHeads, type Cost, measureCosts, type Subject, subjectsOf } from './run';
-import { automaticEntries, entries as allEntries, type Entry, QUICK_METHODS } from './specs';
-import { type ReductionResults, summarize } from './summary';
+import { askAll, type Cost, measureCosts, type Subject, subjectsOf } from './run';
+import {
+  automaticEntries,
+  availableHeads,
+  entries as allEntries,
+  type Entry,
+  QUICK_METHODS,
+  withAlone,
+} from './specs';
+import { askedAbout, type ReductionResults, summarize } from './summary';
 
 export interface EvaluationOptions {
   readonly model: string;
@@ -32,6 +42,8 @@ export interface EvaluationOptions {
   /** Pictures on which times are measured. */
   readonly costs: number;
   readonly minutes?: number;
+  /** Processes that ask at the same time; 1 asks in this one. */
+  readonly processes: number;
   /** A few methods at one budget, two questions a picture. */
   readonly quick?: boolean;
   readonly output: string;
@@ -43,13 +55,29 @@ const QUICK_QUESTIONS = 2;
 
 /** @returns what was written. */
 export async function evaluateReductions(options: EvaluationOptions): Promise<string[]> {
-  const start = performance.now();
-  const until = start + (options.minutes ?? Infinity) * 60_000;
+  const until = options.minutes === undefined ? undefined : Date.now() + options.minutes * 60_000;
   const model = await LlavaModel.open(options.model);
   try {
     const weights = await weightsHash(options.model);
     const code = await codeHash();
-    const log = new OutcomeLog(path.join(options.log, `${weights.slice(0, 12)}-${code.slice(0, 12)}.jsonl`));
+    const file = path.join(options.log, `${weights.slice(0, 12)}-${code.slice(0, 12)}.jsonl`);
+    /** @returns all outcomes there are then. */
+    const ask = async (
+      subjects: readonly Subject[],
+      list: readonly Entry[],
+      stage: string,
+      end?: number,
+    ): Promise<OutcomeLog> => {
+      const onProgress = progress(stage);
+      const log = new OutcomeLog(file);
+      if (options.processes > 1) {
+        const asking = { model: options.model, log: file, subjects, entries: list, until: end };
+        await askInProcesses(__filename, options.processes, asking, onProgress);
+        return new OutcomeLog(file);
+      }
+      await askAll(model, subjects, list, log, { until: end, onProgress });
+      return log;
+    };
 
     // Odd pictures calibrate, even ones are tested on.
     const few = options.quick ? QUICK_QUESTIONS : Infinity;
@@ -74,18 +102,22 @@ export async function evaluateReductions(options: EvaluationOptions): Promise<st
       budget: undefined,
       spec,
     }));
-    await askAll(model, calibrating, ladder, log, { onProgress: progress('calibration') });
-    const calibration = calibrate(log.all, calibrating, facts, budgets);
+    const { all: calibrated } = await ask(calibrating, ladder, 'calibration');
+    const calibration = calibrate(calibrated, calibrating, facts, budgets);
 
     const all = [...facts.values()][0].patches;
-    const meant = allEntries(all, await availableHeads(model, testing[0]));
-    const list = options.quick
+    const meant = allEntries(all, availableHeads(model.checkpoint.heads));
+    const listed = options.quick
       ? meant.filter(
           ({ method, budget }) => QUICK_METHODS.includes(method) && (budget === 64 || budget === all),
         )
       : [...meant, ...automaticEntries(testing.map(({ set, image }) => facts.get(`${set} ${image}`)!))];
+    const { all: listedOutcomes } = await ask(testing, listed, 'evaluation', until);
+    const list = withAlone(listed, (spec) =>
+      leftAtEnd(listedOutcomes.filter((outcome) => outcome.spec === spec)),
+    );
+    const { all: outcomes } = await ask(askedAbout(testing, listed, listedOutcomes), list, 'compositions');
     const costs: Cost[] = await measureCosts(model, testing.slice(0, options.costs), list);
-    await askAll(model, testing, list, log, { until, onProgress: progress('evaluation') });
 
     const { name, hash, parameters } = model.summary;
     const results = summarize({
@@ -96,7 +128,7 @@ export async function evaluateReductions(options: EvaluationOptions): Promise<st
       device: model.device,
       entries: list,
       subjects: testing,
-      outcomes: log.all,
+      outcomes,
       costs,
       calibration,
     });
@@ -139,6 +171,7 @@ async function main(): Promise<void> {
       calibration: { type: 'string', default: '40' },
       costs: { type: 'string', default: '6' },
       minutes: { type: 'string' },
+      processes: { type: 'string', default: String(Math.min(4, availableParallelism())) },
       quick: { type: 'boolean', default: false },
       render: { type: 'boolean', default: false },
       output: { type: 'string', default: path.join(ROOT, 'docs', 'results') },
@@ -158,9 +191,13 @@ async function main(): Promise<void> {
     real: Number(values.real),
     calibration: Number(values.calibration),
     costs: Number(values.costs),
+    processes: Number(values.processes),
     minutes: values.minutes === undefined ? undefined : Number(values.minutes),
   });
   process.stdout.write(`${written.join('\n')}\n`);
 }
 
-if (require.main === module) void main();
+if (require.main === module) {
+  if (process.argv.includes(ASKING_PROCESS)) serveAsking();
+  else void main();
+}

@@ -2,6 +2,7 @@ import { appendFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 import type { FineText } from '../../server/llava/fineText';
+import { mean } from './statistics';
 
 /** What came of one question under one reduction. */
 export interface Outcome {
@@ -11,8 +12,9 @@ export interface Outcome {
   readonly question: number;
   readonly spec: string;
   readonly exact: boolean;
-  /** Image tokens left in the deepest decoder layer when the answer began, and (mean) while it was written. */
+  /** Image tokens in the deepest decoder layer, mean over the answer's tokens, and at the last of them. */
   readonly tokens: number;
+  readonly left: number;
   readonly answerTokens: number;
   readonly cacheBytes: number;
   readonly prefillMacs: number;
@@ -48,6 +50,14 @@ export class OutcomeLog {
   get all(): Outcome[] {
     return [...this.known.values()];
   }
+}
+
+/**
+ * Image tokens left at the end of an answer, mean. An answer of one token says nothing about methods that drop while it is written.
+ */
+export function leftAtEnd(outcomes: readonly Outcome[]): number {
+  const longer = outcomes.filter(({ answerTokens }) => answerTokens > 1);
+  return mean((longer.length > 0 ? longer : outcomes).map(({ left }) => left));
 }
 
 function key({ set, question, spec }: Pick<Outcome, 'set' | 'question' | 'spec'>): string {

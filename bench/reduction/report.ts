@@ -3,6 +3,7 @@ import { CHART_COLORS } from '../../server/charts/theme';
 import type { Accuracy } from '../accuracy';
 import type { RuleResult } from './calibration';
 import type { PairedDifference } from './statistics';
+import type { PartName } from './specs';
 import type { ReductionResults, Row, WarningQuality } from './summary';
 
 /** The first is grey; controls are. */
@@ -84,7 +85,7 @@ Numbers of one small model on small screens; they say which methods keep what su
       costTable(results),
       adaptive(results),
       composition(results),
-      warning(results.warning),
+      warning(results),
       byType(results),
     ].join('\n\n') + '\n'
   );
@@ -236,37 +237,86 @@ ${[full, ...table].map((row) => `| ${row.method === 'none' ? 'all tokens' : row.
 }
 
 function composition({ rows }: ReductionResults): string {
-  const composed = rows.filter(({ kind }) => kind === 'composition');
+  const composed = rows.filter(({ alone }) => alone);
   if (composed.length === 0) return '## Methods after one another\n\nNot part of this run.';
-  const methods = [...new Set(composed.map(({ method }) => method))];
-  const alone = ['visionzip', 'fastv', 'mmr'];
-  const budgets = budgetsOf(composed);
-  const at = (method: string, budget: number): string => {
-    const row = rows.find((entry) => entry.method === method && entry.budget === budget);
-    return row ? `${(100 * row.all.share).toFixed(1)} (${(row.prefillMacs / 1e6).toFixed(0)} M)` : '';
+  const cell = (row: Row, method: PartName): string => {
+    const part = row.alone!.find((entry) => entry.method === method);
+    return part ? `${(100 * part.all.share).toFixed(1)}, ${points(part.difference)}` : '';
   };
+  const parts = [...new Set(composed.flatMap(({ alone }) => alone!.map(({ method }) => method)))];
+  const million = (macs: number): string => (macs / 1e6).toFixed(0);
+  const heads = rows.filter(({ method, kind }) => kind === 'adaptive' && method.startsWith('dyrate'));
+  const full = rows.find(({ method }) => method === 'none')!;
   return `## Methods after one another
 
-The first leaves twice the final budget, FastV halves it before layer 2. Exact answers in %, both sets together, and in brackets the work of the prompt in millions of multiply-accumulates.
-${methods.some((method) => method.includes('dyrate')) ? '' : '\nDyRate is not among them: this model has no trained heads for it.\n'}
-| method | ${budgets.join(' | ')} |
-|---|${budgets.map(() => '---:').join('|')}|
-${[...alone, ...methods].map((method) => `| ${method} | ${budgets.map((budget) => at(method, budget)).join(' | ')} |`).join('\n')}`;
+Before the decoder to twice the budget, by FastV before layer 2 to the budget, and by DyRate's classifier, while the answer is written, to what it says ("left": image tokens at the last answer
+token, mean). Of each variant of DyRate the classifier for which a kept token was dearest in training: those that drop most. Beside each row its methods by themselves **with as many tokens left at the end**:
+exact answers in %, and what the composition gains over them, in points (interval). \`fixedrate\` stands for DyRate by itself, which cannot be given a budget: it drops the same tokens at the same moment, to the number
+in "left". Both sets together; work of the prompt in millions of multiply-accumulates.
+
+| composition | budget | left | exact, % | work | ${parts.map((method) => `\`${method}\` alone`).join(' | ')} |
+|---|---:|---:|---:|---:|${parts.map(() => '---:').join('|')}|
+${composed
+  .map(
+    (row) =>
+      `| ${row.method} | ${row.budget} | ${row.left.toFixed(0)} | ${(100 * row.all.share).toFixed(1)} | ${million(row.prefillMacs)} | ${parts.map((method) => cell(row, method)).join(' | ')} |`,
+  )
+  .join('\n')}
+
+${
+  heads.length === 0
+    ? 'DyRate is not among them: this model has no trained heads for it.'
+    : `DyRate by itself, from all ${full.budget} tokens: ${heads
+        .map(
+          (row) =>
+            `${row.method.replace('dyrate ', '')} leaves ${row.left.toFixed(0)} (${(100 * row.all.share).toFixed(1)} %)`,
+        )
+        .join(', ')}; with all tokens ${(100 * full.all.share).toFixed(1)} %.`
+}`;
 }
 
-function warning({ rows, recall, precision, specificity, byShare }: WarningQuality): string {
+function warning(results: ReductionResults): string {
+  const sets = setsOf(results);
+  const columns = [
+    ...sets.map((set) => ({ name: setName(set), quality: results.warningBySet[set] })),
+    { name: 'both', quality: results.warning },
+  ];
+  const line = (name: string, value: (quality: WarningQuality) => string): string =>
+    `| ${name} | ${columns.map(({ quality }) => value(quality)).join(' | ')} |`;
   return `## The warning about fine text
 
-Of ${rows} answers that are text of the picture and were right with all tokens, over all reductions. The warning appears before anybody knows the answer, from pixels and kept tokens
+Answers that are text of the picture and were right with all tokens, over all reductions. The warning appears before anybody knows the answer, from pixels and kept tokens
 alone: where half of the patches that look like text did not reach the answer as they are. A patch that some layers of the decoder have seen counts for the layers that have not.
 
-- Of the answers that were lost, ${percent(recall)} had the warning.
-- Of the answers with the warning, ${percent(precision)} were lost.
-- Of the answers that stayed right, ${percent(specificity)} had no warning.
+| | ${columns.map(({ name }) => name).join(' | ')} |
+|---|${columns.map(() => '---:').join('|')}|
+${[
+  line('answers', ({ rows }) => String(rows)),
+  line('recall: of the answers that were lost, those with the warning', ({ recall }) => percentOf(recall)),
+  line('precision: of the answers with the warning, those that were lost', ({ precision }) =>
+    percentOf(precision),
+  ),
+  line('specificity: of the answers that stayed right, those without it', ({ specificity }) =>
+    percentOf(specificity),
+  ),
+].join('\n')}
 
-| text-like patches lost | answers | of them lost, % |
-|---|---:|---:|
-${byShare.map(({ from, lost }) => `| ${(100 * from).toFixed(0)}–${(100 * from + 10).toFixed(0)} % | ${lost.of} | ${lost.of === 0 ? '' : percent(lost)} |`).join('\n')}`;
+Answers lost, by the share of the text-like patches that is lost:
+
+| text-like patches lost | ${columns.map(({ name }) => name).join(' | ')} |
+|---|${columns.map(() => '---:').join('|')}|
+${results.warning.byShare
+  .map(({ from }, tenth) =>
+    line(`${(100 * from).toFixed(0)}–${(100 * from + 10).toFixed(0)} %`, ({ byShare }) =>
+      percentOf(byShare[tenth].lost),
+    ),
+  )
+  .join('\n')}`;
+}
+
+/** A share of how many. */
+function percentOf(share: Accuracy): string {
+  return share.of === 0 ? '' : `${percent(share)} of ${share.of}`;
 }
 
 function byType(results: ReductionResults): string {

@@ -3,12 +3,13 @@ import path from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
+import { openCheckpoint } from '../../server/llava/checkpoint/open';
 import { AUTOMATIC_BUDGET } from '../../server/llava/reduction/automaticBudget';
 import { ROOT } from '../evaluationSet';
 import { ACCEPTABLE_LOSS } from './calibration';
 import { questionsHash, weightsHash } from './inputs';
 import { drawCurves, renderReport } from './report';
-import { entries, unusedMethods, type Entry } from './specs';
+import { availableHeads, entries, unusedMethods, type Entry } from './specs';
 import type { ReductionResults } from './summary';
 
 const FOLDER = path.join(ROOT, 'docs', 'results');
@@ -22,8 +23,8 @@ describe('docs/results/reduction', () => {
     expect(results.model.weights).toBe(await weightsHash(path.join(ROOT, 'model')));
     expect(results.questions).toBe(await questionsHash());
     const full = results.rows.find(({ method }) => method === 'none')!;
-    const heads = { llamaVid: true, dyRate: ['gumbel', 'expectation'] };
-    const meant: Entry[] = entries(full.budget!, heads);
+    const { heads } = await openCheckpoint(path.join(ROOT, 'model'));
+    const meant: Entry[] = entries(full.budget!, availableHeads(heads));
     expect(specs).toEqual(expect.arrayContaining(meant.map(({ spec }) => spec)));
   });
 
@@ -43,6 +44,19 @@ describe('docs/results/reduction', () => {
     expect(chosen.accuracy).toBeGreaterThanOrEqual(reached - ACCEPTABLE_LOSS);
   });
 
+  it('compares every composition with its methods by themselves at the same number of tokens left', () => {
+    const composed = results.rows.filter(({ kind }) => kind === 'composition');
+    expect(composed.length).toBeGreaterThan(0);
+    for (const { method, left, alone } of composed) {
+      expect(alone!.length, method).toBeGreaterThan(1);
+      for (const part of alone!) {
+        expect(part.budget).toBe(Math.max(1, Math.round(left)));
+        const row = results.rows.find(({ specs }) => specs.includes(part.spec))!;
+        expect(part.all).toEqual(row.all);
+      }
+    }
+  });
+
   it('adds up, and every budget was met', () => {
     const asked = Object.values(results.asked).reduce((a, b) => a + b, 0);
     for (const row of results.rows) {
@@ -55,7 +69,7 @@ describe('docs/results/reduction', () => {
       const exact =
         row.budget !== undefined &&
         !/^(pool|downscale|llamavid|uigraph|pixelprune|.*dyrate)/.test(row.method);
-      if (exact) expect(Math.abs(row.tokens - row.budget!), row.method).toBeLessThan(0.51);
+      if (exact) expect(Math.abs(row.left - row.budget!), row.method).toBeLessThan(0.51);
     }
   });
 });

@@ -6,8 +6,7 @@ import type { AnswerResult } from '../../server/protocol';
 import { isExact } from '../accuracy';
 import type { EvaluationQuestion, EvaluationSet } from '../evaluationSet';
 import type { OutcomeLog } from './outcomes';
-import { FoveaError } from '../../server/llava/errors';
-import type { AvailableHeads, Entry } from './specs';
+import type { Entry } from './specs';
 import { median } from './statistics';
 
 /** One picture with everything that is asked about it. */
@@ -36,7 +35,7 @@ export function subjectsOf(set: EvaluationSet, most = Infinity): Subject[] {
 }
 
 export interface RunOptions {
-  /** No further picture is begun after this time (performance.now). */
+  /** No further picture is begun after this time (Date.now). */
   readonly until?: number;
   readonly onProgress?: (done: number, of: number) => void;
 }
@@ -53,7 +52,7 @@ export async function askAll(
   { until = Infinity, onProgress }: RunOptions = {},
 ): Promise<void> {
   for (const [done, { set, folder, image, questions }] of subjects.entries()) {
-    if (performance.now() > until) return;
+    if (Date.now() > until) return;
     onProgress?.(done, subjects.length);
     const bytes = await readFile(path.join(folder, image));
     for (const { spec } of entries) {
@@ -71,7 +70,8 @@ export async function askAll(
           question: index,
           spec,
           exact: result.finish === 'stop' && isExact(result.answer, answer),
-          tokens: tokensAtPrefill(result),
+          tokens: meanTokens(result),
+          left: result.trace.answer.at(-1)!.imageTokens,
           answerTokens: result.answerTokenIds.length,
           cacheBytes,
           prefillMacs,
@@ -83,8 +83,8 @@ export async function askAll(
   onProgress?.(subjects.length, subjects.length);
 }
 
-/** Image tokens in the deepest decoder layer when the answer began; what a method drops while it is written counts as a mean over its tokens. */
-function tokensAtPrefill({ trace }: AnswerResult): number {
+/** Image tokens in the deepest decoder layer, mean over the answer's tokens: some methods drop while it is written. */
+function meanTokens({ trace }: AnswerResult): number {
   const counts = trace.answer.map(({ imageTokens }) => imageTokens);
   return counts.reduce((sum, count) => sum + count, 0) / counts.length;
 }
@@ -121,22 +121,4 @@ export async function measureCosts(
     prefill: median(timings.map(({ prefill }) => prefill)),
     firstToken: median(timings.map(({ firstToken }) => firstToken)),
   }));
-}
-
-/** Which trained heads the model has: the methods that need them are tried, and refused before anything is computed where there are none. */
-export async function availableHeads(model: LlavaModel, { folder, image }: Subject): Promise<AvailableHeads> {
-  const bytes = await readFile(path.join(folder, image));
-  const runs = async (reduction: string): Promise<boolean> => {
-    try {
-      await model.ask({ images: [bytes], question: '?', reduction, sampling: { maxTokens: 2 } });
-      return true;
-    } catch (error) {
-      if (error instanceof FoveaError && error.code === 'reduction.no-heads') return false;
-      throw error;
-    }
-  };
-  const variants = ['gumbel', 'expectation'];
-  const dyRate: string[] = [];
-  for (const variant of variants) if (await runs(`dyrate:variant=${variant}`)) dyRate.push(variant);
-  return { llamaVid: await runs('llamavid'), dyRate };
 }

@@ -1,13 +1,25 @@
 import { automaticTokens } from '../../server/llava/reduction/automaticBudget';
+import type { DyRateHead, TrainedHeads } from '../../server/llava/reduction/heads';
 import { REDUCTIONS } from '../../server/llava/reduction/registry';
 
 /** One reduction at one budget, as the evaluation runs it. */
 export interface Entry {
   /** The row of the tables; all budgets and seeds of a method share it. */
   readonly method: string;
-  readonly kind: 'method' | 'control' | 'composition' | 'adaptive';
+  readonly kind: 'method' | 'control' | 'composition' | 'adaptive' | 'alone';
   /** Image tokens that are to be left in the deepest decoder layer; undefined where the picture decides. */
   readonly budget: number | undefined;
+  readonly spec: string;
+  /** Of a composition: the methods in it, by their names in {@link ALONE}. */
+  readonly parts?: readonly PartName[];
+  /** Of a composition, once it is known how many tokens it leaves: each of its methods by itself with as many. */
+  readonly alone?: readonly AloneEntry[];
+}
+
+/** A part of a composition by itself. */
+export interface AloneEntry {
+  readonly method: PartName;
+  readonly budget: number;
   readonly spec: string;
 }
 
@@ -59,12 +71,84 @@ const VARIANTS: readonly [method: string, spec: string][] = [
 /** Methods that decide themselves how many tokens a picture needs. */
 const ADAPTIVE: readonly string[] = ['uigraph', 'pixelprune'];
 
-/** Two methods after one another, each leaving half of what it got, against each alone at the same end. */
+/**
+ * The parts of compositions by themselves, with a number of tokens left at the end. DyRate's classifier decides itself how many that are; what it does
+ * at a number that is given is the control of a fixed rate: the same tokens leave at the same moment.
+ */
+const ALONE = {
+  visionzip: visionZip,
+  mmr: (budget: number) => `mmr:keep=${budget}`,
+  fastv: (budget: number) => `fastv:layer=2,keep=${budget}`,
+  fixedrate: (budget: number) => `fixedrate:keep=${budget}`,
+} as const;
+export type PartName = keyof typeof ALONE;
+
+/** Methods after one another: before the decoder to twice the budget, inside it to the budget, and by DyRate to what its classifier says. */
 const COMPOSED_BUDGETS: readonly number[] = [64, 32, 16];
-const COMPOSITIONS: readonly [method: string, spec: (budget: number) => string][] = [
-  ['visionzip + fastv', (budget) => `${visionZip(2 * budget)}+fastv:layer=2,keep=${budget}`],
-  ['mmr + fastv', (budget) => `mmr:keep=${2 * budget}+fastv:layer=2,keep=${budget}`],
-];
+
+function compositions(budget: number, heads: readonly DyRateChoice[]): Entry[] {
+  const entry = (method: string, parts: readonly PartName[], spec: string): Entry => ({
+    method,
+    kind: 'composition',
+    budget,
+    spec,
+    parts,
+  });
+  const fastV = ALONE.fastv(budget);
+  return [
+    entry('visionzip + fastv', ['visionzip', 'fastv'], `${visionZip(2 * budget)}+${fastV}`),
+    entry('mmr + fastv', ['mmr', 'fastv'], `${ALONE.mmr(2 * budget)}+${fastV}`),
+    ...strongest(heads).flatMap((head) => [
+      entry(
+        `visionzip + ${dyRateName(head)}`,
+        ['visionzip', 'fixedrate'],
+        `${visionZip(budget)}+${dyRateSpec(head)}`,
+      ),
+      entry(
+        `visionzip + fastv + ${dyRateName(head)}`,
+        ['visionzip', 'fastv', 'fixedrate'],
+        `${visionZip(2 * budget)}+${fastV}+${dyRateSpec(head)}`,
+      ),
+    ]),
+  ];
+}
+
+/** A DyRate classifier by its training. */
+export type DyRateChoice = Pick<DyRateHead, 'variant' | 'lambda'>;
+
+const dyRateName = ({ variant, lambda }: DyRateChoice): string => `dyrate ${variant} ${lambda}`;
+const dyRateSpec = ({ variant, lambda }: DyRateChoice): string =>
+  `dyrate:variant=${variant},lambda=${lambda}`;
+
+/** Of each variant the classifier for which a kept token was dearest: one that keeps everything would add nothing to a composition. */
+function strongest(heads: readonly DyRateChoice[]): DyRateChoice[] {
+  const variants = [...new Set(heads.map(({ variant }) => variant))];
+  return variants.map((variant) =>
+    heads.filter((head) => head.variant === variant).reduce((a, b) => (b.lambda > a.lambda ? b : a)),
+  );
+}
+
+/**
+ * The list with every composition's parts by themselves behind it, as far as they are not in it yet.
+ *
+ * @param leftBy how many tokens a composition leaves at the end.
+ */
+export function withAlone(list: readonly Entry[], leftBy: (spec: string) => number): Entry[] {
+  const specs = new Set(list.map(({ spec }) => spec));
+  const added: Entry[] = [];
+  const composed = list.map((entry): Entry => {
+    if (!entry.parts) return entry;
+    const budget = Math.max(1, Math.round(leftBy(entry.spec)));
+    const alone = entry.parts.map((method) => ({ method, budget, spec: ALONE[method](budget) }));
+    for (const { method, spec } of alone) {
+      if (specs.has(spec)) continue;
+      specs.add(spec);
+      added.push({ method, kind: 'alone', budget, spec });
+    }
+    return { ...entry, alone };
+  });
+  return [...composed, ...added];
+}
 
 /** LLaMA-VID's content cells along a side: 1 + 1, 1 + 4, 1 + 16, 1 + 64 tokens; the last two stand with the budgets 16 and 64. */
 const LLAMA_VID_GRIDS: readonly number[] = [1, 2, 4, 8];
@@ -72,7 +156,14 @@ const LLAMA_VID_GRIDS: readonly number[] = [1, 2, 4, 8];
 /** Heads that a model has or has not: what cannot run is left out, and the results say so. */
 export interface AvailableHeads {
   readonly llamaVid: boolean;
-  readonly dyRate: readonly string[];
+  readonly dyRate: readonly DyRateChoice[];
+}
+
+export function availableHeads({ llamaVid, dyRate }: TrainedHeads): AvailableHeads {
+  return {
+    llamaVid: llamaVid !== undefined,
+    dyRate: dyRate.map(({ variant, lambda }) => ({ variant, lambda })),
+  };
 }
 
 /**
@@ -91,36 +182,12 @@ export function entries(all: number, heads: AvailableHeads): Entry[] {
   }
   for (const [method, spec] of VARIANTS) list.push({ method, kind: 'method', budget: VARIANT_BUDGET, spec });
   for (const spec of ADAPTIVE) list.push({ method: spec, kind: 'adaptive', budget: undefined, spec });
-  for (const budget of COMPOSED_BUDGETS) {
-    for (const [method, spec] of COMPOSITIONS) {
-      list.push({ method, kind: 'composition', budget, spec: spec(budget) });
-    }
-    for (const variant of heads.dyRate.slice(0, 1)) {
-      const dyRate = `dyrate:variant=${variant}`;
-      list.push({
-        method: `visionzip + dyrate ${variant}`,
-        kind: 'composition',
-        budget,
-        spec: `${visionZip(budget)}+${dyRate}`,
-      });
-      list.push({
-        method: `visionzip + fastv + dyrate ${variant}`,
-        kind: 'composition',
-        budget,
-        spec: `${visionZip(2 * budget)}+fastv:layer=2,keep=${budget}+${dyRate}`,
-      });
-    }
-  }
+  for (const budget of COMPOSED_BUDGETS) list.push(...compositions(budget, heads.dyRate));
   if (heads.dyRate.length > 0) {
     list.push({ method: 'fixedrate', kind: 'adaptive', budget: undefined, spec: 'fixedrate:keep=50%' });
   }
-  for (const variant of heads.dyRate) {
-    list.push({
-      method: `dyrate ${variant}`,
-      kind: 'adaptive',
-      budget: undefined,
-      spec: `dyrate:variant=${variant}`,
-    });
+  for (const head of heads.dyRate) {
+    list.push({ method: dyRateName(head), kind: 'adaptive', budget: undefined, spec: dyRateSpec(head) });
   }
   if (heads.llamaVid) {
     for (const grid of LLAMA_VID_GRIDS) {

@@ -1,9 +1,9 @@
 import { FINE_TEXT_WARNING } from '../../server/llava/fineText';
 import { type Accuracy, accuracy } from '../accuracy';
 import type { Calibration } from './calibration';
-import type { Outcome } from './outcomes';
+import { leftAtEnd, type Outcome } from './outcomes';
 import type { Cost, Subject } from './run';
-import type { Entry } from './specs';
+import type { AloneEntry, Entry } from './specs';
 import { mean, type Pair, pairedDifference, type PairedDifference } from './statistics';
 
 /** A method at a budget, all its seeds together. */
@@ -12,8 +12,9 @@ export interface Row {
   readonly kind: Entry['kind'];
   readonly budget?: number;
   readonly specs: readonly string[];
-  /** Mean image tokens in the deepest layer while the answer was written. */
+  /** Mean image tokens in the deepest layer while the answer was written, and at its end. */
   readonly tokens: number;
+  readonly left: number;
   readonly all: Accuracy;
   readonly bySet: Readonly<Record<string, Accuracy>>;
   readonly byType: Readonly<Record<string, Readonly<Record<string, Accuracy>>>>;
@@ -23,6 +24,12 @@ export interface Row {
     readonly random?: PairedDifference;
     readonly downscale?: PairedDifference;
   };
+  /** Of a composition: each of its methods by itself with as many tokens left at the end, and the composition's difference to it. */
+  readonly alone?: readonly (AloneEntry & {
+    readonly all: Accuracy;
+    readonly prefillMacs: number;
+    readonly difference: PairedDifference;
+  })[];
   /** Means over the questions. */
   readonly cacheBytes: number;
   readonly prefillMacs: number;
@@ -52,7 +59,9 @@ export interface ReductionResults {
   readonly pictures: number;
   readonly asked: Readonly<Record<string, number>>;
   readonly rows: readonly Row[];
+  /** Of both sets together, and of each. */
   readonly warning: WarningQuality;
+  readonly warningBySet: Readonly<Record<string, WarningQuality>>;
   readonly calibration: Calibration;
 }
 
@@ -76,15 +85,25 @@ const TEXT_TYPES = new Set(
   ),
 );
 
+/** The pictures that every entry was asked everything about. */
+export function askedAbout(
+  subjects: readonly Subject[],
+  entries: readonly Entry[],
+  outcomes: readonly Outcome[],
+): Subject[] {
+  const known = new Set(outcomes.map(({ set, question, spec }) => key(set, question, spec)));
+  return subjects.filter(({ set, questions }) =>
+    entries.every(({ spec }) => questions.every(({ index }) => known.has(key(set, index, spec)))),
+  );
+}
+
 /** What the outcomes say; only pictures that every entry was asked everything about count. */
 export function summarize(input: SummaryInput): ReductionResults {
   const { entries, subjects, costs } = input;
   const outcomes = new Map(
     input.outcomes.map((outcome) => [key(outcome.set, outcome.question, outcome.spec), outcome]),
   );
-  const complete = subjects.filter(({ set, questions }) =>
-    entries.every(({ spec }) => questions.every(({ index }) => outcomes.has(key(set, index, spec)))),
-  );
+  const complete = askedAbout(subjects, entries, input.outcomes);
   const asked = complete.flatMap(({ set, image, questions }) =>
     questions.map(({ index, question }) => ({ set, index, cluster: `${set} ${image}`, type: question.type })),
   );
@@ -130,6 +149,7 @@ export function summarize(input: SummaryInput): ReductionResults {
       budget,
       specs,
       tokens: mean(results.map(({ tokens }) => tokens)),
+      left: leftAtEnd(results),
       all: tally(results),
       bySet: Object.fromEntries(
         sets.map((set) => [set, tally(results.filter((result) => result.set === set))]),
@@ -151,11 +171,30 @@ export function summarize(input: SummaryInput): ReductionResults {
         random: method === 'random' ? undefined : against(specsOf('random', budget)),
         downscale: method === 'downscale' ? undefined : against(specsOf('downscale', budget)),
       },
+      alone: group[0].alone?.map((part) => ({
+        ...part,
+        all: accuracy({ right: of(part.spec).filter(({ exact }) => exact).length, of: asked.length }),
+        prefillMacs: mean(of(part.spec).map(({ prefillMacs }) => prefillMacs)),
+        difference: against([part.spec])!,
+      })),
       cacheBytes: mean(results.map(({ cacheBytes }) => cacheBytes)),
       prefillMacs: mean(results.map(({ prefillMacs }) => prefillMacs)),
       cost: { vision, selection, prefill, firstToken },
     };
   });
+
+  const full = of('none');
+  const reduced = entries.filter(({ spec }) => spec !== 'none').map(({ spec }) => of(spec));
+  const aboutText = Object.keys(countBy(asked.map(({ set }) => set))).map((set) => ({
+    set,
+    answers: reduced.flatMap((outcomes) =>
+      outcomes.flatMap((outcome, at) =>
+        asked[at].set === set && full[at].exact && TEXT_TYPES.has(asked[at].type)
+          ? [{ lost: !outcome.exact, text: outcome.text }]
+          : [],
+      ),
+    ),
+  }));
 
   const { model, code, questions, specs, device, calibration } = input;
   return {
@@ -167,18 +206,8 @@ export function summarize(input: SummaryInput): ReductionResults {
     pictures: complete.length,
     asked: countBy(asked.map(({ set }) => set)),
     rows,
-    warning: warningQuality(
-      entries
-        .filter(({ spec }) => spec !== 'none')
-        .flatMap(({ spec }) => {
-          const full = of('none');
-          return of(spec).flatMap((outcome, at) =>
-            full[at].exact && TEXT_TYPES.has(asked[at].type)
-              ? [{ lost: !outcome.exact, text: outcome.text }]
-              : [],
-          );
-        }),
-    ),
+    warning: warningQuality(aboutText.flatMap((set) => set.answers)),
+    warningBySet: Object.fromEntries(aboutText.map(({ set, answers }) => [set, warningQuality(answers)])),
     calibration,
   };
 }
