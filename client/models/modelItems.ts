@@ -74,19 +74,15 @@ function catalogueItem(entry: ModelCatalogueRequest.Entry): ModelItem {
   const memory = fitsMemory(entry)
     ? vscode.l10n.t('needs {0} of memory', dataSize(memoryBytes))
     : vscode.l10n.t(
-        '$(warning) needs {0} of memory, this machine has {1}',
+        '$(warning) needs {0} of memory, {1} here',
         dataSize(memoryBytes),
         dataSize(entry.machineMemoryBytes),
       );
   return {
     label: `$(cloud-download) ${name}`,
-    description: [
-      size,
-      vscode.l10n.t('{0} parameters', parameterCount(parameters)),
-      vscode.l10n.t('licence {0}', licence),
-      memory,
-    ].join(' · '),
-    detail: summary,
+    // A row is one line: what decides comes first.
+    description: [size, memory, vscode.l10n.t('licence {0}', licence)].join(' · '),
+    detail: vscode.l10n.t('{0} parameters. {1}', parameterCount(parameters), summary),
     choice: { kind: 'download', model: repository ?? name, entry },
   };
 }

@@ -424,7 +424,8 @@ export const scenarios = {
     await screenshot('30 paste prompt');
     const picture = (await readFile(join(workspace, 'images', 'login.png'))).toString('base64');
     await page.evaluate(copyPicture, picture);
-    await view.getByRole('heading', { name: 'Ask about an image' }).click();
+    // The command leaves the focus where the picture goes.
+    await until(() => page.evaluate(isInWebview), Boolean, 'the focus in the token view');
     await page.keyboard.press('Control+v');
     await view.getByRole('textbox').first().fill(question);
     await screenshot('31 pasted');
