@@ -4,6 +4,7 @@ import { EXPLAIN_QUESTION } from '../server/protocol';
 import type { Memory } from './memory';
 
 interface QuestionItem extends vscode.QuickPickItem {
+  /** Empty for what was typed: that is read when it is accepted, because the row may be a key press behind. */
   question: string;
 }
 
@@ -33,7 +34,7 @@ export function inputQuestion(subject: string, memory: Memory): Promise<string |
       refresh();
     });
     picker.onDidAccept(() => {
-      const question = picker.activeItems[0]?.question;
+      const question = picker.activeItems[0]?.question || picker.value.trim();
       if (!question) return;
       resolve(question);
       picker.hide();
@@ -47,17 +48,19 @@ export function inputQuestion(subject: string, memory: Memory): Promise<string |
 }
 
 function questionItems(typed: string, memory: Memory): QuestionItem[] {
-  const recent = memory.questions();
+  const known = memory.questions();
+  const recent = known.filter((question) => question !== typed);
   const starters = [
     EXPLAIN_QUESTION,
     vscode.l10n.t('What does this screenshot say?'),
     vscode.l10n.t('Is this a light or a dark theme?'),
-  ].filter((question) => !recent.includes(question));
+  ].filter((question) => question !== typed && !known.includes(question));
   const items: QuestionItem[] = [];
-  if (typed && !recent.includes(typed) && !starters.includes(typed)) {
+  // Always the first row. The editor tells the active one by its place in the list, which may have changed meanwhile.
+  if (typed) {
     items.push({
       label: typed,
-      question: typed,
+      question: '',
       alwaysShow: true,
       iconPath: new vscode.ThemeIcon('comment'),
     });
