@@ -424,9 +424,16 @@ export const scenarios = {
     await screenshot('30 paste prompt');
     const picture = (await readFile(join(workspace, 'images', 'login.png'))).toString('base64');
     await page.evaluate(copyPicture, picture);
-    // The command leaves the focus where the picture goes.
-    await until(() => page.evaluate(isInWebview), Boolean, 'the focus in the token view');
-    await page.keyboard.press('Control+v');
+    // The command leaves the focus where the picture goes; the editor gives it back to what had it before for a moment.
+    await until(
+      async () => {
+        await until(() => hasFocus(view), Boolean, 'the focus in the token view');
+        await page.keyboard.press('Control+v');
+        return appears(view.getByRole('heading', { name: 'image.png' }), 3000);
+      },
+      Boolean,
+      'the pasted picture',
+    );
     await view.getByRole('textbox').first().fill(question);
     await screenshot('31 pasted');
     await view.getByRole('button', { name: 'Ask', exact: true }).click();
@@ -518,7 +525,7 @@ export const scenarios = {
     await answerTo(page, 'Which buttons are there?', before);
 
     await typeCommand(page, 'Fovea: Show Token View');
-    await until(() => page.evaluate(isInWebview), Boolean, 'the focus in the token view');
+    await until(() => hasFocus(view), Boolean, 'the focus in the token view');
     await tabTo(page, view.getByRole('option').first());
     await page.keyboard.press('Enter');
     await until(
@@ -584,9 +591,9 @@ async function focusedRow(page, text) {
   await page.locator('.quick-input-list .monaco-list-row.focused', { hasText: text }).first().waitFor();
 }
 
-/** Runs in the page: what is typed goes into a webview. */
-function isInWebview() {
-  return document.activeElement?.matches('iframe.webview') === true;
+/** What is typed goes into the view. */
+function hasFocus(view) {
+  return view.locator('body').evaluate(() => document.hasFocus());
 }
 
 /** Presses Tab until an element of the view has the focus. */
