@@ -47,45 +47,39 @@ export function inputQuestion(subject: string, memory: Memory): Promise<string |
   });
 }
 
+/**
+ * The first row is what was typed, or nothing; the others keep their places. The editor tells the active row by its place in a list that
+ * is changed at every key, so that a place which meant another row a moment ago would ask another question.
+ */
 function questionItems(typed: string, memory: Memory): QuestionItem[] {
-  const known = memory.questions();
-  const recent = known.filter((question) => question !== typed);
+  const recent = memory.questions();
   const starters = [
     EXPLAIN_QUESTION,
     vscode.l10n.t('What does this screenshot say?'),
     vscode.l10n.t('Is this a light or a dark theme?'),
-  ].filter((question) => question !== typed && !known.includes(question));
-  const items: QuestionItem[] = [];
-  // Always the first row. The editor tells the active one by its place in the list, which may have changed meanwhile.
-  if (typed) {
-    items.push({
-      label: typed,
-      question: '',
-      alwaysShow: true,
-      iconPath: new vscode.ThemeIcon('comment'),
-    });
-  }
+  ].filter((question) => !recent.includes(question));
+  const isNew = typed !== '' && !recent.includes(typed) && !starters.includes(typed);
   const separator = (label: string): QuestionItem => ({
     label,
     kind: vscode.QuickPickItemKind.Separator,
     question: '',
   });
-  if (recent.length > 0) items.push(separator(vscode.l10n.t('recent questions')));
-  items.push(
+  return [
+    isNew
+      ? { label: typed, question: '', alwaysShow: true, iconPath: new vscode.ThemeIcon('comment') }
+      : separator(''),
+    separator(vscode.l10n.t('recent questions')),
     ...recent.map((question) => ({
       label: question,
       question,
       buttons: [REMOVE],
       iconPath: new vscode.ThemeIcon('history'),
     })),
-  );
-  if (starters.length > 0) items.push(separator(vscode.l10n.t('suggestions')));
-  items.push(
+    separator(vscode.l10n.t('suggestions')),
     ...starters.map((question) => ({
       label: question,
       question,
       iconPath: new vscode.ThemeIcon('lightbulb'),
     })),
-  );
-  return items;
+  ];
 }

@@ -519,10 +519,10 @@ export const scenarios = {
     await focusedRow(page, 'login.png');
     await page.keyboard.press('Enter');
     await placeholder(page, /question/);
-    await page.keyboard.type('Which buttons are there?');
-    await focusedRow(page, 'Which buttons are there?');
+    await page.keyboard.type('How many buttons are there?');
+    await focusedRow(page, 'How many buttons are there?');
     await page.keyboard.press('Enter');
-    await answerTo(page, 'Which buttons are there?', before);
+    await answerTo(page, 'How many buttons are there?', before);
 
     await typeCommand(page, 'Fovea: Show Token View');
     await until(() => hasFocus(view), Boolean, 'the focus in the token view');
@@ -542,7 +542,7 @@ export const scenarios = {
     await tabTo(page, view.getByRole('region', { name: 'Ask again' }).getByRole('textbox').first());
     const run = await shownRun(page);
     await page.keyboard.press('Enter');
-    await answerTo(page, 'Which buttons are there?', run);
+    await answerTo(page, 'How many buttons are there?', run);
   },
 
   async 'walkthrough: the steps of the first minutes'({ page, screenshot }) {
