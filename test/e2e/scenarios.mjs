@@ -596,19 +596,21 @@ function hasFocus(view) {
   return view.locator('body').evaluate(() => document.hasFocus());
 }
 
-/** Presses Tab until an element of the view has the focus. */
+/** Goes to an element of the view: on to its end, and back from there, because the view remembers where the focus was. */
 async function tabTo(page, target) {
-  for (let step = 0; step < 80; step++) {
-    if (
-      await target.evaluate(
-        (element) =>
-          element.getRootNode().activeElement === element || element.contains(document.activeElement),
-      )
-    )
-      return;
-    await page.keyboard.press('Tab');
+  for (const key of ['Tab', 'Shift+Tab']) {
+    for (let step = 0; step < 80; step++) {
+      if (await target.evaluate(isFocused)) return;
+      await page.keyboard.press(key);
+      if (key === 'Tab' && !(await hasFocus(tokenView(page)))) break;
+    }
   }
   throw new Error(`Tab does not reach ${target}.`);
+}
+
+/** Runs in the view. */
+function isFocused(element) {
+  return element.getRootNode().activeElement === element || element.contains(document.activeElement);
 }
 
 /** Runs in the view: transitions of colours have ended. */
