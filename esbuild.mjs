@@ -35,6 +35,7 @@ const programs = [
   { ...node, entryPoints: { evaluateReductions: 'bench/reduction/evaluate.ts' } },
   { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
   { ...node, entryPoints: { precision: 'bench/precision.ts' } },
+  { ...node, entryPoints: { prediction: 'bench/prediction.ts' } },
   {
     bundle: true,
     platform: 'browser',

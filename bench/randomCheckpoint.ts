@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import path from 'node:path';
 
-import type { LlavaConfig } from '../server/llava/checkpoint/config';
+import type { LlavaConfig, ModelType } from '../server/llava/checkpoint/config';
 import { expectedTensors, type ExpectedTensor } from '../server/llava/checkpoint/expectedTensors';
 import { parseConfig } from '../server/llava/checkpoint/parseConfig';
 import { mulberry32 } from '../server/llava/mulberry32';
@@ -23,6 +23,18 @@ export const DECODERS = {
     num_key_value_heads: 2,
     vocab_size: 512,
     max_position_embeddings: 4096,
+    tie_word_embeddings: true,
+  },
+  /** Large enough that memory is that of the computation and not of the process. */
+  small: {
+    model_type: 'llama',
+    hidden_size: 512,
+    intermediate_size: 1408,
+    num_hidden_layers: 8,
+    num_attention_heads: 8,
+    num_key_value_heads: 8,
+    vocab_size: 4096,
+    max_position_embeddings: 16384,
     tie_word_embeddings: true,
   },
   /** SmolLM2-135M */
@@ -91,6 +103,17 @@ export const TOWERS = {
     image_size: 336,
     patch_size: 14,
   },
+  /** The 729 tokens of SigLIP so400m at 384 pixels, likewise. */
+  'tiny-384': {
+    model_type: 'siglip_vision_model',
+    hidden_size: 64,
+    intermediate_size: 128,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    image_size: 384,
+    patch_size: 14,
+    vision_use_head: false,
+  },
   'clip-l-336': {
     model_type: 'clip_vision_model',
     hidden_size: 1024,
@@ -115,6 +138,8 @@ export const TOWERS = {
 export interface RandomCheckpoint {
   readonly decoder: keyof typeof DECODERS;
   readonly tower: keyof typeof TOWERS;
+  /** @default 'llava' */
+  readonly family?: ModelType;
   /** Fewer decoder layers than the shape has. */
   readonly layers?: number;
   /** @default 'F32' */
@@ -161,12 +186,12 @@ export function writeRandomCheckpoint(directory: string, options: RandomCheckpoi
   if (shards.length > 1) writeJson('model.safetensors.index.json', { weight_map: weightMap });
 }
 
-function configJson({ decoder, tower, layers, dtype }: RandomCheckpoint): Record<string, unknown> {
+function configJson({ decoder, tower, family, layers, dtype }: RandomCheckpoint): Record<string, unknown> {
   const vision = TOWERS[tower];
   const text = DECODERS[decoder];
   const clip = vision.model_type === 'clip_vision_model';
   return {
-    model_type: 'llava',
+    model_type: family ?? 'llava',
     image_token_index: IMAGE,
     vision_feature_layer: clip ? -2 : -1,
     vision_feature_select_strategy: clip ? 'default' : 'full',
@@ -184,11 +209,16 @@ function configJson({ decoder, tower, layers, dtype }: RandomCheckpoint): Record
   };
 }
 
-function preprocessorJson({ vision }: LlavaConfig): object {
+function preprocessorJson({ vision, modelType }: LlavaConfig): object {
   const side = vision.imageSize;
   const clip = vision.modelType === 'clip_vision_model';
+  const processors = {
+    llava: clip ? 'CLIPImageProcessor' : 'SiglipImageProcessor',
+    llava_next: 'LlavaNextImageProcessor',
+    llava_onevision: 'LlavaOnevisionImageProcessor',
+  };
   return {
-    image_processor_type: clip ? 'CLIPImageProcessor' : 'SiglipImageProcessor',
+    image_processor_type: processors[modelType],
     do_center_crop: clip,
     ...(clip ? { crop_size: { height: side, width: side } } : {}),
     size: clip ? { shortest_edge: side } : { height: side, width: side },

@@ -281,8 +281,23 @@ describe('fovea inspect', () => {
     expect(outcome.stdout).toMatch(/52 for an image of 1920 x 1080 \(an overview and 4 tiles\)/);
     const report = JSON.parse((await fovea(['inspect', directory, '--json'])).stdout);
     expect([report.imageTokens, report.towerInputs]).toEqual([52, 5]);
-    for (const { memoryBytes, cacheBytes } of report.estimates)
+    for (const { memoryBytes, cacheBytes, firstTokenMilliseconds } of report.estimates) {
       expect(memoryBytes).toBeGreaterThan(cacheBytes);
+      expect(firstTokenMilliseconds).toBeGreaterThan(0);
+    }
+  });
+
+  it('predicts for a picture that is given', async () => {
+    const { directory } = readFixture('llava-next-clip-llama');
+    const tall = path.join(folder, 'tall.png');
+    const create = { width: 30, height: 90, channels: 3 as const, background: 'white' };
+    await writeFile(tall, await sharp({ create }).png().toBuffer());
+    const inspected = async (...args: string[]) =>
+      JSON.parse((await fovea(['inspect', directory, ...args, '--json'])).stdout);
+    const [given, usual] = [await inspected('--image', tall), await inspected()];
+    expect(given.image).toEqual({ width: 30, height: 90 });
+    expect(given.imageTokens).not.toBe(usual.imageTokens);
+    expectRefusal(await fovea(['inspect', directory, '--image', `${tall}.nowhere`]), 2, /nowhere/);
   });
 });
 

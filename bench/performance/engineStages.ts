@@ -324,16 +324,19 @@ async function medianLap(times: number, work: () => Promise<unknown>): Promise<L
   return { wall: median(laps.map(({ wall }) => wall)), cpu: median(laps.map(({ cpu }) => cpu)) };
 }
 
-/** A 16:9 screenshot of 1280x720: rectangles of many colours, so that no method finds it empty. */
-export async function screenshot(seed: number): Promise<Uint8Array> {
+/** A 16:9 screenshot: rectangles of many colours, so that no method finds it empty. */
+export async function screenshot(
+  seed: number,
+  { width: columns, height: rows }: { width: number; height: number } = { width: 1280, height: 720 },
+): Promise<Uint8Array> {
   const random = mulberry32(seed);
   const rectangles = Array.from({ length: 60 }, () => {
-    const [x, y, width, height] = [1280, 720, 300, 80].map((limit) => Math.floor(random() * limit));
+    const [x, y, width, height] = [columns, rows, 300, 80].map((limit) => Math.floor(random() * limit));
     const colour = Math.floor(random() * 0xffffff)
       .toString(16)
       .padStart(6, '0');
     return `<rect x="${x}" y="${y}" width="${width + 8}" height="${height + 8}" fill="#${colour}"/>`;
   });
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="1280" height="720"><rect width="1280" height="720" fill="#f4f4f4"/>${rectangles.join('')}</svg>`;
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${columns}" height="${rows}"><rect width="${columns}" height="${rows}" fill="#f4f4f4"/>${rectangles.join('')}</svg>`;
   return sharp(Buffer.from(svg)).png().toBuffer();
 }

@@ -75,14 +75,15 @@ export async function peakProduct(): Promise<() => Promise<void>> {
 
 /**
  * Bytes that a process has for itself alone. Weights that are mapped from files are not among them: the system may take their pages
- * back at any time. Undefined where the system does not tell.
+ * back at any time. (Not "Private_Dirty", which counts pages of a mapped file that was written a moment ago.) Undefined where the
+ * system does not tell.
  */
 export function privateBytes(pid: number | 'self'): number | undefined {
   try {
     const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
     const kilobytes = (name: string): number =>
       Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]);
-    return 1024 * (kilobytes('Private_Dirty') + kilobytes('Swap'));
+    return 1024 * (kilobytes('Anonymous') + kilobytes('Swap'));
   } catch {
     return undefined;
   }

@@ -32,6 +32,8 @@ export interface AskCommand {
 export interface InspectCommand {
   name: 'inspect';
   model: string;
+  /** What the estimates are about; a screenshot of a common screen by default. */
+  image: string | undefined;
   json: boolean;
 }
 
@@ -90,7 +92,7 @@ usage
   fovea ask <image> <question> [options]
   fovea compare <image> <question> --reduce <spec> --reduce <spec> ... [--json] [--html <file>] [options]
   fovea analyze <image> <question> [--json] [--html <file>] [options]
-  fovea inspect [<model>] [--json]
+  fovea inspect [<model>] [--image FILE] [--json]
   fovea devices [--retest] [--json]      what this machine can run on, tested against the CPU, and what "auto" chooses
   fovea model list [--json]              models that are worth a try, and those on this machine
   fovea model show <model> [--json]      what it is, what it needs, where it lies
@@ -128,6 +130,10 @@ analyze asks without reduction and shows where the model looks: attention by typ
 token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
 from any layer on. It takes --model, --device, --precision, --fit, --max-tokens and --system as above.
   --html <file>           a page of charts
+
+inspect tells shapes, memory and work, and predicts memory and time until the first token on the CPU of this machine, whose speed it
+measures for less than a second.
+  --image <file>          predict for this picture (default: a screenshot of 1920 x 1080)
 
 options of model
   --revision <name>       a branch, tag or commit of the repository (default: main)
@@ -280,10 +286,14 @@ function htmlPath(file: string | undefined): string | undefined {
 }
 
 function parseInspect(args: readonly string[]): InspectCommand {
-  const { values, positionals } = parse(args, { json: { type: 'boolean', default: false } });
+  const { values, positionals } = parse(args, {
+    image: { type: 'string' },
+    json: { type: 'boolean', default: false },
+  });
   if (positionals.length > 1)
     throw usageError('"fovea inspect" takes one folder or model.', 'fovea inspect <model>');
-  return { name: 'inspect', model: positionals[0] ?? embeddedModelDirectory(), json: values.json };
+  const [model = embeddedModelDirectory()] = positionals;
+  return { name: 'inspect', model, image: values.image, json: values.json };
 }
 
 function parseDevices(args: readonly string[]): DevicesCommand {

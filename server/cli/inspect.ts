@@ -1,7 +1,8 @@
 import { totalmem } from 'node:os';
 
-import { cacheBytes, prefillMacs } from '../llava/analysis/flops';
-import { peakBytes, planOfSize } from '../llava/analysis/memory';
+import { planOfSize } from '../llava/analysis/memory';
+import { predictQuestion } from '../llava/analysis/prediction';
+import { type MachineSpeed, measureSpeed, predictTime } from '../llava/analysis/speed';
 import { weightMemory, type WeightMemory } from '../llava/analysis/weightMemory';
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import type { Checkpoint } from '../llava/checkpoint/checkpoint';
@@ -15,9 +16,11 @@ import {
 } from '../llava/checkpoint/precision';
 import { sidecarBytes, sidecarFolder } from '../llava/checkpoint/sidecar';
 import { unreducedTokens } from '../llava/generate';
-import type { ImagePlan } from '../llava/imagePlan';
+import type { Size } from '../llava/vision/anyres';
+import { imageFacts } from '../llava/vision/decode';
 import type { DeviceReport } from '../inference/devices';
 import type { InspectCommand } from './arguments';
+import { readImageFile } from './ask';
 import { outcome } from './devices';
 import { bytes } from './format';
 import { machineDevices } from './openModel';
@@ -29,7 +32,7 @@ const ASSUMED_TEXT_TOKENS = 32;
 /** Answers up to this length have room in the cache from the start. */
 const ASSUMED_ANSWER_TOKENS = 256;
 
-/** The image that the estimates are about: a screenshot of a common screen. Without tiles its size does not matter. */
+/** The image that the estimates are about where none is given: a screenshot of a common screen. */
 const SCREENSHOT = { width: 1920, height: 1080 };
 
 /** Budgets that the estimate lists, as shares of the image tokens. */
@@ -39,17 +42,23 @@ interface Estimate {
   imageTokens: number;
   prefillMacs: number;
   cacheBytes: number;
-  /** Private memory at the peak of a question on the CPU, without the weights. */
+  /** Private memory at the peak of a question on the CPU, with the weights as `auto` chooses them. */
   memoryBytes: number;
+  /** Until the first token on the CPU, with the model loaded and the image decoded. */
+  firstTokenMilliseconds: number;
 }
 
 /** `fovea inspect`: what a checkpoint is, and what a question will cost with and without reduction. */
 export async function inspect(command: InspectCommand, signal: AbortSignal): Promise<void> {
   const checkpoint = await openCheckpoint(command.model, { signal });
+  const precision = choosePrecision('auto', checkpoint.config, 'cpu', totalmem());
+  const image = command.image === undefined ? SCREENSHOT : await sizeOf(command.image);
+  const speed = await measureSpeed(checkpoint.config, precision.precision);
   const report = {
-    ...describe(checkpoint),
+    ...describe(checkpoint, image),
+    estimates: SHARES.map((share) => estimate(checkpoint, precision.precision, image, share, speed)),
     convertedFolder: sidecarFolder(checkpoint, defaultCacheDirectory()),
-    precision: choosePrecision('auto', checkpoint.config, 'cpu', totalmem()),
+    precision,
     precisions: await Promise.all(PRECISIONS.map((precision) => describePrecision(checkpoint, precision))),
     devices: await machineDevices().known(),
   };
@@ -63,6 +72,7 @@ type Report = ReturnType<typeof describe> & {
   precision: ChosenPrecision;
   precisions: PrecisionReport[];
   devices: DeviceReport[];
+  estimates: Estimate[];
 };
 
 /** The weights on the CPU. */
@@ -83,10 +93,15 @@ async function describePrecision(checkpoint: Checkpoint, precision: Precision): 
   };
 }
 
-function describe(checkpoint: Checkpoint) {
+async function sizeOf(file: string): Promise<Size> {
+  const { width, height } = await imageFacts(await readImageFile(file));
+  return { width, height };
+}
+
+function describe(checkpoint: Checkpoint, image: Size) {
   const { config, parameters } = checkpoint;
   const { vision, text } = config;
-  const plan = planOfSize(config, SCREENSHOT);
+  const plan = planOfSize(config, image);
   const imageTokens = unreducedTokens(checkpoint, plan.layout);
   const dtypes = [...new Set(Array.from(checkpoint.tensors.values(), (tensor) => tensor.dtype))].sort();
   return {
@@ -96,9 +111,9 @@ function describe(checkpoint: Checkpoint) {
     family: config.modelType,
     parameters,
     dtypes,
-    /** Of a screenshot of `image` pixels; `towerInputs` are the overview and the tiles with picture in them. */
+    /** Of a picture of `image` pixels; `towerInputs` are the overview and the tiles with picture in them. */
     imageTokens,
-    image: SCREENSHOT,
+    image,
     towerInputs: plan.inputs.length,
     contextTokens: text.maxPositionEmbeddings,
     vision: {
@@ -125,27 +140,30 @@ function describe(checkpoint: Checkpoint) {
       rope: text.rope,
     },
     textTokensAssumed: ASSUMED_TEXT_TOKENS,
-    estimates: SHARES.map((share) => estimate(checkpoint, plan, imageTokens, share)),
   };
 }
 
 /** What one image and a short question cost when a share of its image tokens enters the decoder. */
-function estimate({ config }: Checkpoint, plan: ImagePlan, imageTokens: number, share: number): Estimate {
-  const kept = Math.max(1, Math.round(imageTokens * share));
-  const projected = Math.max(1, Math.round(plan.projected * share));
-  const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(kept + ASSUMED_TEXT_TOKENS);
+function estimate(
+  checkpoint: Checkpoint,
+  precision: Precision,
+  image: Size,
+  share: number,
+  speed: MachineSpeed,
+): Estimate {
+  const all = unreducedTokens(checkpoint, planOfSize(checkpoint.config, image).layout);
+  const { imageTokens, cost, cacheBytes, memoryBytes } = predictQuestion(checkpoint, precision, {
+    image,
+    imageTokens: Math.max(1, Math.round(all * share)),
+    textTokens: ASSUMED_TEXT_TOKENS,
+    answerTokens: ASSUMED_ANSWER_TOKENS,
+  });
   return {
-    imageTokens: kept,
-    prefillMacs: prefillMacs(config, { images: plan.inputs.length, projected, tokensPerLayer }),
-    cacheBytes: cacheBytes(config.text, tokensPerLayer),
-    memoryBytes: peakBytes(config, {
-      image: SCREENSHOT,
-      plan,
-      projected,
-      imageTokens: kept,
-      textTokens: ASSUMED_TEXT_TOKENS,
-      answerTokens: ASSUMED_ANSWER_TOKENS,
-    }),
+    imageTokens,
+    prefillMacs: cost.tower + cost.projector + cost.decoder + cost.head,
+    cacheBytes,
+    memoryBytes,
+    firstTokenMilliseconds: predictTime(cost, speed).wall,
   };
 }
 
@@ -185,6 +203,7 @@ function render(report: Report): string {
         `${((100 * row.prefillMacs) / full.prefillMacs).toFixed(0)} %`.padStart(8),
         bytes(row.cacheBytes).padStart(12),
         bytes(row.memoryBytes).padStart(12),
+        duration(row.firstTokenMilliseconds).padStart(13),
       ].join(''),
     )
     .join('\n');
@@ -200,12 +219,13 @@ function render(report: Report): string {
   );
   return `${header}
 
-weights on the CPU (own memory: beside that of the question, below):
+weights on the CPU:
 ${precisions.trimEnd()}
 converted weights lie in ${report.convertedFolder}, which may be deleted
 
-one image and ${report.textTokensAssumed} text tokens, reduced before the decoder (memory: at the peak on the CPU, without the weights):
-${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}${'memory'.padStart(12)}
+one image and ${report.textTokensAssumed} text tokens, reduced before the decoder; predicted for the CPU with ${report.precision.precision} weights (memory: the
+process's own at its peak, without mapped files; first token: at the machine's speed at this moment, model loaded and image decoded):
+${'image tokens'.padStart(12)}${'prefill MACs'.padStart(14)}${'share'.padStart(6)}${'cache'.padStart(12)}${'memory'.padStart(12)}${'first token'.padStart(13)}
 ${table}
 `;
 }
@@ -229,6 +249,10 @@ function deviceLine(reports: readonly DeviceReport[]): string {
       `${report.device}${report.attention === 'fused' ? ' (fused attention)' : ''}: ${outcome(report)}`,
   );
   return [...words, 'cpu'].join('; ');
+}
+
+function duration(milliseconds: number): string {
+  return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toPrecision(2)} s`;
 }
 
 function millions(count: number): string {

@@ -415,7 +415,10 @@ async function answerTokens(
 }
 
 /** Image tokens that the unreduced model uses for one image. */
-export function unreducedTokens(checkpoint: Checkpoint, layout: ImageLayout | undefined): number {
+export function unreducedTokens(
+  checkpoint: Pick<Checkpoint, 'config'>,
+  layout: ImageLayout | undefined,
+): number {
   const { vision, visionFeatureSelectStrategy } = checkpoint.config;
   const patches = layout?.patches ?? patchesPerSide(vision) ** 2;
   const newlines = layout?.newlines?.length ?? 0;

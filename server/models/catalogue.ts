@@ -1,4 +1,11 @@
+import { predictQuestion } from '../llava/analysis/prediction';
+import { weightMemory } from '../llava/analysis/weightMemory';
+import type { TensorMap, TensorSource } from '../llava/checkpoint/checkpoint';
+import type { LlavaConfig } from '../llava/checkpoint/config';
+import { expectedTensors } from '../llava/checkpoint/expectedTensors';
 import { parseConfig } from '../llava/checkpoint/parseConfig';
+import { choosePrecision, decoderBytes, type Precision } from '../llava/checkpoint/precision';
+import { isDecoderTensor } from '../llava/checkpoint/sidecarPlan';
 import { toErrorData } from '../llava/errors';
 import type { ErrorData } from '../protocol';
 
@@ -55,7 +62,27 @@ export const CATALOGUE: readonly CatalogueEntry[] = [
     parameters: 4.7e6,
     bytes: 9.42e6,
     half: true,
-    config: { model_type: 'llava', text_config: { model_type: 'llama' } },
+    config: {
+      model_type: 'llava',
+      vision_config: {
+        model_type: 'clip_vision_model',
+        hidden_size: 160,
+        intermediate_size: 640,
+        num_attention_heads: 4,
+        num_hidden_layers: 5,
+        image_size: 192,
+        patch_size: 8,
+      },
+      text_config: {
+        model_type: 'llama',
+        vocab_size: 799,
+        hidden_size: 192,
+        intermediate_size: 512,
+        num_hidden_layers: 6,
+        num_attention_heads: 4,
+        head_dim: 48,
+      },
+    },
   },
   {
     name: 'llava-interleave-qwen-0.5b',
@@ -176,21 +203,53 @@ export function unsupported(config: unknown): ErrorData | undefined {
   }
 }
 
-/**
- * Beside the weights: caches, activations, the runtime and the decoded image. A rough figure for one image without tiles;
- * `fovea inspect` computes the parts of a model that is here.
- */
-const OVERHEAD_BYTES = 0.5e9;
+/** The question that the figures of memory are about: a screenshot of a common screen, with all image tokens. */
+const QUESTION = { image: { width: 1920, height: 1080 }, textTokens: 32, answerTokens: 256 };
 
 /**
- * Memory for quick answers on the CPU: all weights as 32-bit floats (mapped, so that with less the answer comes, but
- * slowly, from the disk) and {@link OVERHEAD_BYTES}.
+ * Memory for quick answers on the CPU, as `fovea inspect` predicts it for a model that is here: what the process needs for itself, tiles,
+ * long caches and copies of weights included, and the weights that are mapped (with less the answer comes, but slowly, from the disk).
+ *
+ * @param machineBytes memory of the machine, on which the precision depends.
  */
-export function memoryNeeded({ parameters }: Pick<CatalogueEntry, 'parameters'>): number {
-  return parameters * Float32Array.BYTES_PER_ELEMENT + OVERHEAD_BYTES;
+export function memoryNeeded(entry: CatalogueEntry, machineBytes: number): number {
+  const { config, tensors, precision } = asOpened(entry, machineBytes);
+  const { mappedBytes } = weightMemory({ config, tensors }, precision);
+  return mappedBytes + predictQuestion({ config, tensors }, precision, QUESTION).memoryBytes;
 }
 
-/** Disk space for the 32-bit copy that half-precision weights need on the CPU; it is made at the first question. */
-export function conversionBytes({ parameters, half }: Pick<CatalogueEntry, 'parameters' | 'half'>): number {
-  return half ? parameters * Float32Array.BYTES_PER_ELEMENT : 0;
+/** Disk space for the weights that the CPU needs in another form; they are made at the first question. */
+export function conversionBytes(entry: CatalogueEntry, machineBytes: number): number {
+  const { config, tensors, precision } = asOpened(entry, machineBytes);
+  const sum = (chosen: readonly TensorSource[], bytesPerWeight: number): number =>
+    chosen.reduce((total, { shape }) => total + bytesPerWeight * count(shape), 0);
+  const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32');
+  if (precision === 'fp32') return sum(widened, FLOAT);
+  const outside = widened.filter(({ name }) => !isDecoderTensor(name));
+  return decoderBytes(config, 'q4') + sum(outside, FLOAT);
+}
+
+/** What opening the model would find: the tensors that its config asks for. */
+function asOpened(
+  { config: json, half }: CatalogueEntry,
+  machineBytes: number,
+): { config: LlavaConfig; tensors: TensorMap; precision: Precision } {
+  const config = parseConfig(json);
+  const bytesPerWeight = half ? FLOAT / 2 : FLOAT;
+  const tensors = expectedTensors(config).map(({ name, shape }): [string, TensorSource] => [
+    name,
+    {
+      ...{ name, shape, file: '', offset: 0 },
+      dtype: half ? 'F16' : 'F32',
+      byteLength: bytesPerWeight * count(shape),
+    },
+  ]);
+  const { precision } = choosePrecision('auto', config, 'cpu', machineBytes);
+  return { config, tensors: new Map(tensors), precision };
+}
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT;
+
+function count(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
 }

@@ -21,15 +21,16 @@ export function describeEntry(
   embedded: string,
 ): ModelCatalogueRequest.Entry {
   const { name, repository, summary, licence, parameters, config } = entry;
+  const machineMemoryBytes = os.totalmem();
   const here = installed.filter((model) => model.repository === repository);
   return {
     ...{ name, repository, summary, licence, parameters },
     family: String(config.model_type),
     supported: unsupported(config) === undefined,
     downloadBytes: repository === undefined ? 0 : entry.bytes,
-    conversionBytes: conversionBytes(entry),
-    memoryBytes: memoryNeeded(entry),
-    machineMemoryBytes: os.totalmem(),
+    conversionBytes: conversionBytes(entry, machineMemoryBytes),
+    memoryBytes: memoryNeeded(entry, machineMemoryBytes),
+    machineMemoryBytes,
     state: repository === undefined ? 'embedded' : stateOf(here),
     directories: repository === undefined ? [embedded] : here.map(({ directory }) => directory),
   };

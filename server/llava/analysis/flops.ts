@@ -2,8 +2,8 @@ import { featureStates, type LlavaConfig, patchesPerSide, type TextConfig } from
 
 /**
  * Multiply-accumulates (MACs; one is two FLOPs) of the matrix products of a LLaVA model. Norms, activations, softmax and
- * rotary embeddings are left out, as the papers leave them out; attention is counted over all pairs, although a causal
- * mask needs only half of them, because that is what is computed.
+ * rotary embeddings are left out, as the papers leave them out; attention is counted over all pairs, as they count it, although a causal
+ * mask needs only half of them. A long prompt, which goes through the decoder in chunks of rows, computes little more than that half.
  */
 
 /** How much of the model one prompt uses. */

@@ -26,19 +26,21 @@ export interface QuestionSize {
 
 const FLOAT = Float32Array.BYTES_PER_ELEMENT;
 
-/** Node.js, onnxruntime, the image decoder and a small tokenizer, without any model. */
-const PROCESS_BYTES = 40e6;
+/** Node.js, onnxruntime, the image decoder, without any model. */
+const PROCESS_BYTES = 60e6;
+/** Of the tokenizer, for every token that it knows. */
+const VOCABULARY_BYTES = 200;
 /** Copies of the attention scores that a segment needs: masked, soft, joined to those over earlier rows. */
 const SCORE_COPIES = 3.25;
 /** Features and what the projector makes of them are partly gone when the decoder needs most. */
 const ROWS_LEFT = 0.75;
 
 /**
- * Private memory of a question on the CPU with fp32 weights at its peak, in bytes: what the process has for itself, without the weights,
- * which are mapped from files. onnxruntime keeps for each session what it needed at most, so tower and decoder add up.
+ * Private memory of a question on the CPU at its peak, in bytes: what the process has for itself, without the weights, which are mapped from
+ * files (copies of quantised ones come on top, see weightMemory.ts), and without what is remembered of other pictures. onnxruntime
+ * keeps for each session what it needed at most, so tower and decoder add up.
  *
- * The three constants are fitted to peaks that were measured on Linux x64 with random checkpoints (docs/results/tiles.md): all lie
- * within 15 %.
+ * The constants are fitted to peaks that were measured on Linux x64 with random checkpoints (docs/results/prediction.md).
  */
 export function peakBytes(config: LlavaConfig, question: QuestionSize): number {
   const { vision, text } = config;
@@ -61,22 +63,12 @@ export function peakBytes(config: LlavaConfig, question: QuestionSize): number {
       3 * imageTokens * text.hiddenSize);
 
   const rows = imageTokens + question.textTokens;
-  const { chunk, scores } = attentionScores(text.numAttentionHeads, rows, question.answerTokens);
+  const chunk = Math.ceil(rows / chunkStarts(text.numAttentionHeads, rows).length);
+  const scores = FLOAT * text.numAttentionHeads * chunk * rows;
   const perToken = cacheBytes(text, new Array<number>(text.numHiddenLayers).fill(1));
   const decoder =
     SCORE_COPIES * scores + chunk * (FLOAT * (3 * text.intermediateSize + 8 * text.hiddenSize) + perToken);
-  // The cache, and what is kept of it for the next question about the image.
-  const cache = perToken * (2 * rows + question.answerTokens);
-  return PROCESS_BYTES + pixels + tower + ROWS_LEFT * featureRows + decoder + cache;
-}
-
-/** Bytes of one copy of all scores at once; of a prompt in chunks those of the first and of a later one, which have sessions of their own. */
-function attentionScores(
-  heads: number,
-  rows: number,
-  answerTokens: number,
-): { chunk: number; scores: number } {
-  const chunk = Math.ceil(rows / chunkStarts(heads, rows).length);
-  const keys = chunk === rows ? rows : rows + chunk + answerTokens;
-  return { chunk, scores: FLOAT * heads * chunk * keys };
+  const cache = perToken * (rows + question.answerTokens);
+  const process = PROCESS_BYTES + VOCABULARY_BYTES * text.vocabSize;
+  return process + pixels + tower + ROWS_LEFT * featureRows + decoder + cache;
 }

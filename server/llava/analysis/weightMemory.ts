@@ -12,7 +12,10 @@ export interface WeightMemory {
 /** Quantised weights are rearranged for the processor, with a little beside them: measured with onnxruntime 1.30 on x64. */
 const COPY_FACTOR = 1.1;
 
-export function weightMemory({ config, tensors }: Checkpoint, precision: Precision): WeightMemory {
+export function weightMemory(
+  { config, tensors }: Pick<Checkpoint, 'config' | 'tensors'>,
+  precision: Precision,
+): WeightMemory {
   let mappedBytes = 0;
   for (const { name, shape, byteLength, dtype } of tensors.values()) {
     const inDecoder = name.startsWith('model.language_model.') || name === 'lm_head.weight';

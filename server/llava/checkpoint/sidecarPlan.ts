@@ -116,7 +116,8 @@ const DECODER = 'model.language_model';
 const HEAD = 'lm_head.weight';
 const EMBEDDING = `${DECODER}.embed_tokens.weight`;
 
-function isDecoderTensor(name: string): boolean {
+/** Whether a tensor belongs to the part of the model that is quantised. */
+export function isDecoderTensor(name: string): boolean {
   return name.startsWith(`${DECODER}.`) || name === HEAD;
 }
 

@@ -1,0 +1,249 @@
+/**
+ * `npm run bench:prediction`: what `fovea inspect` predicts for a question, memory and time until the first token, against what a process
+ * needs that answers it. Random checkpoints in the shapes of real models, made in a temporary folder and removed. Writes
+ * docs/results/prediction.md.
+ *
+ *   node dist/prediction.js [--cases 0,1] [--out FOLDER] [--json]
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+
+import { MEMORY_OPTIONS } from '../server/inference/memoryOptions';
+import { predictQuestion } from '../server/llava/analysis/prediction';
+import { measureSpeed, predictTime } from '../server/llava/analysis/speed';
+import { openCheckpoint } from '../server/llava/checkpoint/open';
+import type { Precision } from '../server/llava/checkpoint/precision';
+import { LlavaModel } from '../server/llava/model';
+import { ROOT } from './evaluationSet';
+import { screenshot } from './performance/engineStages';
+import { codeHash, describeMachine, privateBytes } from './performance/machine';
+import { type RandomCheckpoint, writeRandomCheckpoint } from './randomCheckpoint';
+
+const SIZE = { width: 1920, height: 1080 };
+const ANSWER_TOKENS = 4;
+
+interface Case {
+  readonly name: string;
+  readonly shape: RandomCheckpoint;
+  readonly precision: Precision;
+  /** Image tokens that enter the decoder; all by default. */
+  readonly keep?: number;
+}
+
+const ONE_SQUARE = { tower: 'tiny', decoder: 'smol' } as const;
+const NEXT = { family: 'llava_next', tower: 'tiny' } as const;
+const ONEVISION = { family: 'llava_onevision', tower: 'tiny-384' } as const;
+
+const CASES: readonly Case[] = [
+  { name: 'SmolLM2-135M', shape: ONE_SQUARE, precision: 'fp32' },
+  { name: 'SmolLM2-135M', shape: ONE_SQUARE, precision: 'q4' },
+  { name: 'SmolLM2-135M', shape: ONE_SQUARE, precision: 'q4', keep: 64 },
+  {
+    name: 'ViT-L/14-336 + SmolLM2-135M',
+    shape: { tower: 'clip-l-336', decoder: 'smol' },
+    precision: 'q4',
+  },
+  { name: 'v1.6, small decoder', shape: { ...NEXT, decoder: 'small' }, precision: 'fp32' },
+  { name: 'v1.6, small decoder', shape: { ...NEXT, decoder: 'small' }, precision: 'fp32', keep: 480 },
+  { name: 'v1.6, SmolLM2-135M', shape: { ...NEXT, decoder: 'smol' }, precision: 'q4' },
+  { name: 'OneVision, small decoder', shape: { ...ONEVISION, decoder: 'small' }, precision: 'fp32' },
+  {
+    name: 'OneVision, small decoder',
+    shape: { ...ONEVISION, decoder: 'small' },
+    precision: 'fp32',
+    keep: 729,
+  },
+  {
+    name: 'OneVision, Qwen2-0.5B, 4 of 24 layers',
+    shape: { ...ONEVISION, decoder: 'qwen-0.5b', layers: 4 },
+    precision: 'q4',
+  },
+];
+
+interface Pair {
+  readonly measured: number;
+  readonly predicted: number;
+}
+
+/** Bytes and milliseconds. */
+interface Comparison {
+  readonly name: string;
+  readonly precision: Precision;
+  readonly imageTokens: number;
+  readonly memory: Pair;
+  readonly cpu: Pair;
+  readonly wall: Pair;
+}
+
+interface Measured {
+  /** Of the process at its peak, in bytes. */
+  readonly memory: number;
+  /** Milliseconds until the first token, as far as {@link predictTime} counts them: tower, projector and prefill. */
+  readonly wall: number;
+  readonly cpu: number;
+  readonly imageTokens: number;
+  readonly textTokens: number;
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      answer: { type: 'string' },
+      precision: { type: 'string' },
+      keep: { type: 'string' },
+      questions: { type: 'string', default: '1' },
+      cases: { type: 'string' },
+      json: { type: 'boolean', default: false },
+      out: { type: 'string', default: path.join(ROOT, 'docs', 'results') },
+    },
+  });
+  if (values.answer !== undefined) {
+    await answer(values.answer, values.precision as Precision, values.keep, Number(values.questions));
+    return;
+  }
+  const chosen = values.cases?.split(',').map(Number) ?? CASES.keys();
+  const rows: Comparison[] = [];
+  for (const index of chosen) {
+    const entry = CASES[index];
+    const folder = mkdtempSync(path.join(tmpdir(), 'fovea-prediction-'));
+    try {
+      const row = await compare(entry, folder);
+      process.stderr.write(`${renderRow(row)}\n`);
+      rows.push(row);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+  if (values.json) process.stdout.write(JSON.stringify(rows));
+  else writeFileSync(path.join(values.out, 'prediction.md'), render(rows));
+}
+
+async function compare({ name, shape, precision, keep }: Case, folder: string): Promise<Comparison> {
+  writeRandomCheckpoint(folder, shape);
+  const checkpoint = await openCheckpoint(folder);
+  const cacheDirectory = path.join(folder, 'converted');
+  // Conversion is no part of a question.
+  await (await LlavaModel.open(folder, { precision, cacheDirectory })).dispose();
+  const before = await measureSpeed(checkpoint.config, precision);
+  const { memory } = await measure(folder, precision, keep, 1);
+  // Of a second question, so that the sessions are there.
+  const measured = { ...(await measure(folder, precision, keep, 2)), memory };
+  const after = await measureSpeed(checkpoint.config, precision);
+  const predicted = predictQuestion(checkpoint, precision, {
+    image: SIZE,
+    ...(keep === undefined ? {} : { imageTokens: keep }),
+    textTokens: measured.textTokens,
+    answerTokens: ANSWER_TOKENS,
+  });
+  // The machine's speed while the question ran lies between the two.
+  const times = [before, after].map((speed) => predictTime(predicted.cost, speed));
+  const between = (clock: 'cpu' | 'wall'): number => (times[0][clock] + times[1][clock]) / 2;
+  return {
+    ...{ name, precision, imageTokens: measured.imageTokens },
+    memory: { measured: measured.memory, predicted: predicted.memoryBytes },
+    cpu: { measured: measured.cpu, predicted: between('cpu') },
+    wall: { measured: measured.wall, predicted: between('wall') },
+  };
+}
+
+function renderRow({ name, precision, imageTokens, memory, cpu, wall }: Comparison): string {
+  const mb = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
+  const ms = (time: number): string => `${time.toFixed(0)} ms`;
+  const cells = (pair: Pair, show: (value: number) => string): string[] => {
+    const percent = Math.round(100 * (pair.predicted / pair.measured - 1));
+    return [show(pair.measured), show(pair.predicted), `${percent > 0 ? '+' : ''}${percent} %`];
+  };
+  const all = [name, precision, String(imageTokens), cells(memory, mb), cells(cpu, ms), cells(wall, ms)];
+  return `| ${all.flat().join(' | ')} |`;
+}
+
+function measure(
+  directory: string,
+  precision: Precision,
+  keep: number | undefined,
+  questions: number,
+): Promise<Measured> {
+  const args = [...MEMORY_OPTIONS.execArgv, __filename, '--answer', directory, '--precision', precision];
+  args.push('--questions', String(questions));
+  if (keep !== undefined) args.push('--keep', String(keep));
+  const child = spawn(process.execPath, args, {
+    env: { ...process.env, ...MEMORY_OPTIONS.env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let peak = 0;
+  const timer = setInterval(() => {
+    peak = Math.max(peak, privateBytes(child.pid!) ?? 0);
+  }, 20);
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (part: string) => (text += part));
+  return new Promise((resolve, reject) => {
+    child.once('close', (code) => {
+      clearInterval(timer);
+      if (code === 0) resolve({ ...(JSON.parse(text) as Omit<Measured, 'memory'>), memory: peak });
+      else reject(new Error(`the process that answers ended with ${code}`));
+    });
+  });
+}
+
+/** In a process of its own: questions one after the other, as the inference process answers them; tells the last one's time. */
+async function answer(
+  directory: string,
+  precision: Precision,
+  keep: string | undefined,
+  questions: number,
+): Promise<void> {
+  const model = await LlavaModel.open(directory, {
+    precision,
+    cacheDirectory: path.join(directory, 'converted'),
+  });
+  let report = '';
+  for (let question = 0; question < questions; question++) {
+    let cpuBefore = process.cpuUsage();
+    let cpu = 0;
+    let textTokens = 0;
+    const { costs } = await model.ask(
+      {
+        images: [await screenshot(question, SIZE)],
+        question: 'What is the title of the dialog?',
+        reduction: keep === undefined ? 'none' : `uniform:keep=${keep}`,
+        sampling: { maxTokens: ANSWER_TOKENS },
+      },
+      {
+        onPrompt: ({ labels, imageTokens }) => (textTokens = labels.length - imageTokens.length),
+        onProgress: ({ stage }) => {
+          if (stage === 'vision') cpuBefore = process.cpuUsage();
+          if (stage !== 'answer') return;
+          const { user, system } = process.cpuUsage(cpuBefore);
+          cpu = (user + system) / 1000;
+        },
+      },
+    );
+    const { vision, projector, prefill } = costs.timings;
+    const imageTokens = costs.imageTokens.atDecoder;
+    report = JSON.stringify({ wall: vision + projector + prefill, cpu, imageTokens, textTokens });
+  }
+  process.stdout.write(report);
+  await model.dispose();
+}
+
+function render(rows: readonly Comparison[]): string {
+  return `# What \`fovea inspect\` predicts, and what a question needs
+
+Made by \`npm run bench:prediction\` on: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random
+checkpoints with the geometry of their families. Memory is private memory at its peak, of a process started as the inference process is,
+weights that are mapped from files not counted. Time is until the first token, with the model loaded; "CPU" is what all cores computed, which is what can be
+compared on a machine that others use.
+
+| model | precision | image tokens | memory | predicted | | CPU | predicted | | wall | predicted | |
+| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+${rows.map(renderRow).join('\n')}
+
+The prediction of memory is a sum over what lies in memory at the same time (server/llava/analysis/memory.ts); that of time divides the
+FLOPs model by the speed of two products in the model's shapes, measured on the spot in less than a second (speed.ts).
+`;
+}
+
+void main();

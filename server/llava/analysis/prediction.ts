@@ -1,0 +1,47 @@
+import type { Checkpoint } from '../checkpoint/checkpoint';
+import type { Precision } from '../checkpoint/precision';
+import { unreducedTokens } from '../generate';
+import type { Size } from '../vision/anyres';
+import { cacheBytes, type PrefillCost, prefillCost } from './flops';
+import { peakBytes, planOfSize } from './memory';
+import { weightMemory } from './weightMemory';
+
+/** A question about one image. */
+export interface PredictedQuestion {
+  readonly image: Size;
+  /** That enter the decoder; all by default. */
+  readonly imageTokens?: number;
+  readonly textTokens: number;
+  readonly answerTokens: number;
+}
+
+export interface Prediction {
+  readonly imageTokens: number;
+  readonly cost: PrefillCost;
+  readonly cacheBytes: number;
+  /** Private memory of the process at its peak, copies of weights included, those that are mapped from files not. */
+  readonly memoryBytes: number;
+}
+
+/** What one question will need on the CPU. */
+export function predictQuestion(
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors'>,
+  precision: Precision,
+  question: PredictedQuestion,
+): Prediction {
+  const { config } = checkpoint;
+  const { image, textTokens, answerTokens } = question;
+  const plan = planOfSize(config, image);
+  const all = unreducedTokens(checkpoint, plan.layout);
+  const imageTokens = question.imageTokens ?? all;
+  const projected = Math.max(1, Math.round((plan.projected * imageTokens) / all));
+  const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(imageTokens + textTokens);
+  return {
+    imageTokens,
+    cost: prefillCost(config, { images: plan.inputs.length, projected, tokensPerLayer }),
+    cacheBytes: cacheBytes(config.text, tokensPerLayer),
+    memoryBytes:
+      weightMemory(checkpoint, precision).copiedBytes +
+      peakBytes(config, { image, plan, projected, imageTokens, textTokens, answerTokens }),
+  };
+}
