@@ -81,9 +81,6 @@ A large float32 product took per round: ${engine
 ## Reduction against the FLOPs model
 
 Time of the unreduced prefill / of the reduced one. \`uniform\` removes tokens before the decoder, \`fastv\` before its third layer.
-Where less is gained than the model says: it counts products alone. Norms, masks, softmax and rotary embedding are a third of the embedded model's prefill;
-a float32 product over some hundred rows costs more by the row than one over all of them, because it reads the same weights; and of a long
-prompt in chunks the whole prefill computes only half of the attention that is counted. The cut itself is one more run, less than half a millisecond.
 
 ${table(
   ['shape', 'method', 'prompt tokens, mean over layers', 'FLOPs model', 'measured, CPU', 'measured, wall'],
@@ -158,7 +155,7 @@ ${table(
 
 ## Memory
 
-Private memory of a process started as the inference process is; weights that are mapped from files are not in it.
+Private memory of the process; weights that are mapped from files are not in it.
 
 ${
   memory.length === 0

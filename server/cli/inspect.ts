@@ -152,18 +152,19 @@ function estimate(
   speed: MachineSpeed,
 ): Estimate {
   const all = unreducedTokens(checkpoint, planOfSize(checkpoint.config, image).layout);
-  const { imageTokens, cost, cacheBytes, memoryBytes } = predictQuestion(checkpoint, precision, {
+  const predicted = predictQuestion(checkpoint, precision, {
     image,
     imageTokens: Math.max(1, Math.round(all * share)),
     textTokens: ASSUMED_TEXT_TOKENS,
     answerTokens: ASSUMED_ANSWER_TOKENS,
   });
+  const { imageTokens, cost, cacheBytes, memoryBytes } = predicted;
   return {
     imageTokens,
     prefillMacs: cost.tower + cost.projector + cost.decoder + cost.head,
     cacheBytes,
     memoryBytes,
-    firstTokenMilliseconds: predictTime(cost, speed).wall,
+    firstTokenMilliseconds: predictTime(predicted, speed).wall,
   };
 }
 

@@ -18,6 +18,8 @@ export interface PredictedQuestion {
 export interface Prediction {
   readonly imageTokens: number;
   readonly cost: PrefillCost;
+  /** Numbers that enter the tower, of all tiles. */
+  readonly pixelValues: number;
   readonly cacheBytes: number;
   /** Private memory of the process at its peak, copies of weights included, those that are mapped from files not. */
   readonly memoryBytes: number;
@@ -38,6 +40,7 @@ export function predictQuestion(
   const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(imageTokens + textTokens);
   return {
     imageTokens,
+    pixelValues: plan.inputs.length * 3 * config.vision.imageSize ** 2,
     cost: prefillCost(config, { images: plan.inputs.length, projected, tokensPerLayer }),
     cacheBytes: cacheBytes(config.text, tokensPerLayer),
     memoryBytes:

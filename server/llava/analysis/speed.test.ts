@@ -8,14 +8,21 @@ const speed = { tower: { wall: 50e6, cpu: 25e6 }, decoder: { wall: 40e6, cpu: 20
 
 describe('the time until the first token', () => {
   it('is work over speed, part by part', () => {
-    const { wall, cpu } = predictTime(cost, speed);
+    const { wall, cpu } = predictTime({ cost, pixelValues: 0 }, speed);
     // Products alone: 100 ms of tower and projector, 200 ms of decoder and head; the rest of a pass comes on top.
     expect(wall).toBeGreaterThan(300);
     expect(wall).toBeLessThan(450);
     expect(cpu).toBeCloseTo(2 * wall);
-    const onlyTower = predictTime({ ...cost, decoder: 0, head: 0 }, speed).wall;
-    const onlyDecoder = predictTime({ ...cost, tower: 0, projector: 0 }, speed).wall;
+    const onlyTower = predictTime({ cost: { ...cost, decoder: 0, head: 0 }, pixelValues: 0 }, speed).wall;
+    const onlyDecoder = predictTime(
+      { cost: { ...cost, tower: 0, projector: 0 }, pixelValues: 0 },
+      speed,
+    ).wall;
     expect(onlyTower + onlyDecoder).toBeCloseTo(wall);
+    // One core prepares the pixels.
+    const withPixels = predictTime({ cost, pixelValues: 1e6 }, speed);
+    expect(withPixels.wall - wall).toBeCloseTo(withPixels.cpu - cpu);
+    expect(withPixels.wall).toBeGreaterThan(wall);
   });
 
   it.each(['fp32', 'q4'] as const)(

@@ -31,7 +31,9 @@ export interface PredictedTime {
  * The share of their time that tower and decoder spend in products, as far as the products' own speed tells: norms, activations,
  * softmax and the copies between them are no multiply-accumulates. Fitted to docs/results/prediction.md.
  */
-const SHARE_OF_PRODUCTS = { tower: 0.85, decoder: 0.75 };
+const SHARE_OF_PRODUCTS = { tower: 0.85, decoder: 0.8 };
+/** Milliseconds of one core for every value of a tower's input: scaling the picture, and the hash by which it is known again. */
+const MS_PER_PIXEL_VALUE = 30e-6;
 
 /** Sides of the matrices that are multiplied, at most: larger ones are no faster. */
 const MAX_SIDE = 2048;
@@ -52,8 +54,13 @@ export async function measureSpeed(config: LlavaConfig, precision: Precision): P
   return { tower, decoder };
 }
 
-export function predictTime(cost: PrefillCost, speed: MachineSpeed): PredictedTime {
+/** @param pixelValues of all tower inputs. */
+export function predictTime(
+  { cost, pixelValues }: { readonly cost: PrefillCost; readonly pixelValues: number },
+  speed: MachineSpeed,
+): PredictedTime {
   const of = (clock: keyof Rate): number =>
+    pixelValues * MS_PER_PIXEL_VALUE +
     (cost.tower + cost.projector) / (speed.tower[clock] * SHARE_OF_PRODUCTS.tower) +
     (cost.decoder + cost.head) / (speed.decoder[clock] * SHARE_OF_PRODUCTS.decoder);
   return { wall: of('wall'), cpu: of('cpu') };
@@ -84,7 +91,7 @@ async function productRate(rows: number, inner: number, outer: number, precision
       cpus.push((user + system) / 1000);
     }
     const macs = rows * columns * width;
-    return { wall: macs / median(walls), cpu: macs / mean(cpus) };
+    return { wall: macs / median(walls), cpu: macs / median(cpus) };
   } finally {
     await session.dispose();
   }
@@ -125,8 +132,4 @@ function numbers(count: number): Float32Array {
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1];
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
