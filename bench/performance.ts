@@ -2,13 +2,14 @@
  * `npm run bench`: how fast the engine is, against the FLOPs model, the machine's peak, a control and other programs. Writes
  * docs/results/performance.json and performance.md.
  *
- *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--quick]
+ *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--quick] [--only-memory]
  *
  * `--peers` is a folder where `npm install --ignore-scripts node-llama-cpp` was run; without it that program is not measured.
+ * `--only-memory` measures memory, which other programs do not disturb, and leaves the other results as they are.
  * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
  * `--out` is given.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -65,6 +66,7 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
       out: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      'only-memory': { type: 'boolean', default: false },
       peers: { type: 'string' },
       memory: { type: 'string' },
       precision: { type: 'string', default: 'fp32' },
@@ -86,6 +88,16 @@ async function main(): Promise<void> {
   const shapes = plan.shapes.filter(({ name }) => chosen?.includes(name) ?? true);
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
+  const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
+  if (values['only-memory'] && out !== undefined) {
+    const earlier = JSON.parse(
+      await readFile(path.join(out, 'performance.json'), 'utf8'),
+    ) as PerformanceResults;
+    const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
+    await write(out, { ...earlier, memory, memoryCode: code });
+    return;
+  }
+
   const engine: EngineResults[] = [];
   for (const { name, precision } of shapes) {
     const shape = shapeOf(name);
@@ -99,14 +111,7 @@ async function main(): Promise<void> {
       }),
     );
   }
-  const memory: PerformanceResults['memory'][number][] = [];
-  for (const { name, precision } of plan.memory) {
-    const { title } = shapeOf(name);
-    say(`${title}, ${precision}: memory`);
-    const directory = checkpointOf(name, values.cache);
-    const measured = await measureMemory(__filename, directory, { cacheDirectory, precision });
-    if (measured) memory.push({ title, precision, memory: measured });
-  }
+  const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
   say('other programs');
   const peers = await measurePeers({
     folder: values.peers,
@@ -131,13 +136,31 @@ async function main(): Promise<void> {
     coldStart,
     peers,
   };
-  const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
   if (out === undefined) process.stdout.write(renderPerformance(results));
-  else {
-    await mkdir(out, { recursive: true });
-    await writeFile(path.join(out, 'performance.json'), `${JSON.stringify(results, null, 1)}\n`);
-    await writeFile(path.join(out, 'performance.md'), renderPerformance(results));
+  else await write(out, results);
+}
+
+async function measureMemories(
+  plan: Plan,
+  cache: string,
+  cacheDirectory: string,
+  say: (text: string) => void,
+): Promise<PerformanceResults['memory']> {
+  const memory: PerformanceResults['memory'][number][] = [];
+  for (const { name, precision } of plan.memory) {
+    const { title } = shapeOf(name);
+    say(`${title}, ${precision}: memory`);
+    const directory = checkpointOf(name, cache);
+    const measured = await measureMemory(__filename, directory, { cacheDirectory, precision });
+    if (measured) memory.push({ title, precision, memory: measured });
   }
+  return memory;
+}
+
+async function write(out: string, results: PerformanceResults): Promise<void> {
+  await mkdir(out, { recursive: true });
+  await writeFile(path.join(out, 'performance.json'), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFile(path.join(out, 'performance.md'), renderPerformance(results));
 }
 
 function precisionOf(text: string): Precision {

@@ -15,6 +15,8 @@ export interface PerformanceResults {
   readonly shared: boolean;
   readonly engine: readonly EngineResults[];
   readonly memory: readonly { readonly title: string; readonly precision: string; readonly memory: Memory }[];
+  /** Hash of the sources whose memory was measured, where that was done again later (`--only-memory`). */
+  readonly memoryCode?: string;
   readonly coldStart: ColdStart;
   readonly peers: PeerResults;
 }
@@ -81,6 +83,9 @@ A large float32 product took per round: ${engine
 ## Reduction against the FLOPs model
 
 Time of the unreduced prefill / of the reduced one. \`uniform\` removes tokens before the decoder, \`fastv\` before its third layer.
+Where less is gained than the model says: it counts products alone. Norms, masks, softmax and rotary embedding are a third of the embedded model's prefill;
+a float32 product over some hundred rows costs more by the row than one over all of them, because it reads the same weights; and of a long
+prompt in chunks the whole prefill computes only half of the attention that is counted. The cut itself is one more run, a millisecond at most.
 
 ${table(
   ['shape', 'method', 'prompt tokens, mean over layers', 'FLOPs model', 'measured, CPU', 'measured, wall'],
@@ -155,7 +160,11 @@ ${table(
 
 ## Memory
 
-Private memory of the process; weights that are mapped from files are not in it.
+Private memory of a process started as the inference process is; weights that are mapped from files are not in it.${
+    results.memoryCode === undefined
+      ? ''
+      : `\nMeasured again later than the rest, by \`npm run bench -- --only-memory\`: sources \`${results.memoryCode}\`.`
+  }
 
 ${
   memory.length === 0
