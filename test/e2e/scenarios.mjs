@@ -648,10 +648,19 @@ async function setSetting({ page, settingsFile }, id, value, screenshot) {
   await page.keyboard.type(`@id:${id}`);
   const input = page.locator(`.setting-item-contents[data-key="${id}"] input`).first();
   await input.waitFor();
-  await input.fill(value);
-  // Settings are written after a pause, and one that is back at its default is taken out of the file.
-  const stored = async () => JSON.parse(await readFile(settingsFile, 'utf8'))[id];
-  await until(stored, (found) => (found ?? 'none') === value, `the setting ${id}`);
+  // Settings are written after a pause, and one that is back at its default is taken out of the file. An editor that draws its
+  // list anew loses what was just typed.
+  const isStored = async () => (JSON.parse(await readFile(settingsFile, 'utf8'))[id] ?? 'none') === value;
+  await until(
+    async () => {
+      await input.fill('');
+      await input.fill(value);
+      for (let wait = 0; wait < 25 && !(await isStored()); wait++) await page.waitForTimeout(200);
+      return isStored();
+    },
+    Boolean,
+    `the setting ${id}`,
+  );
   await runCommand(page, 'View: Close Editor');
 }
 
