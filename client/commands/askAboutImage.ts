@@ -1,6 +1,6 @@
 import { imageForCommand } from '../images';
 import { inputQuestion } from '../questionInput';
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /** "Ask About Image...": which image, which question, then the answer streams into the token view. */
 export async function askAboutImage(

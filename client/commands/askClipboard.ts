@@ -1,4 +1,4 @@
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /**
  * "Ask About Image in Clipboard". Extensions cannot read pictures from the clipboard, and running a program of the

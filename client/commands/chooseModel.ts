@@ -3,7 +3,7 @@ import { InspectModelRequest, ListModelsRequest, ModelCatalogueRequest } from '.
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
 import { downloadModel } from '../models/downloadModel';
 import { modelItems, type ModelChoice, type ModelItem } from '../models/modelItems';
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /** "Choose Model...": what is on this machine, the catalogue, any hub id, any folder. What is chosen is looked into before it is set. */
 export async function chooseModel({ client }: CommandContext): Promise<void> {

@@ -1,25 +1,14 @@
 /** Every command of the manifest, and the one place where their failures are shown. */
 import * as vscode from 'vscode';
 import { showError } from '../errors';
-import type { FoveaLanguageClient } from '../languageClient';
-import type { Memory } from '../memory';
-import type { TokenView } from '../tokenView/tokenView';
 import { askAboutImage } from './askAboutImage';
 import { askClipboard } from './askClipboard';
 import { chooseModel } from './chooseModel';
 import { compareReductions } from './compareReductions';
+import type { CommandContext } from './context';
 import { explainImage } from './explainImage';
 import { clearCache, restartInference } from './maintenance';
 import { trySample } from './trySample';
-
-/** What commands work with. */
-export interface CommandContext {
-  extensionUri: vscode.Uri;
-  client: FoveaLanguageClient;
-  memory: Memory;
-  tokenView: TokenView;
-  log: vscode.LogOutputChannel;
-}
 
 /** What a command does; the argument is whatever a menu, a hover or a keybinding passed. */
 type Command = (context: CommandContext, argument: unknown) => void | Promise<void>;

@@ -5,8 +5,8 @@ import { imageForCommand } from '../images';
 import { inputQuestion } from '../questionInput';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Question, TokenView } from '../tokenView/tokenView';
-import type { CommandContext } from './commands';
 import { COMPARED_BUDGETS, comparedSpecs, OWN_BUDGET, takesBudget } from './comparedSpecs';
+import type { CommandContext } from './context';
 
 /** Chosen from the start: one method that acts inside the decoder and one that acts before it. */
 const PICKED: readonly string[] = ['fastv', 'visionzip'];

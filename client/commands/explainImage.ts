@@ -1,5 +1,5 @@
 import { imageForCommand } from '../images';
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /** "Explain Image": the question of hovers, so that its answer is the one that hovers show from then on. */
 export async function explainImage(

@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { ClearAnswerCacheRequest, RestartInferenceRequest } from '../../server/protocol';
 import { dataSize } from '../models/modelText';
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /** "Restart Inference": ends the process that holds the model; the next question starts a new one. */
 export async function restartInference({ client }: CommandContext): Promise<void> {

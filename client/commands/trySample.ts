@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as vscode from 'vscode';
-import type { CommandContext } from './commands';
+import type { CommandContext } from './context';
 
 /** "Try the Sample Screenshot": the first minute, without an image of one's own. */
 export async function trySample({ extensionUri, tokenView }: CommandContext): Promise<void> {
