@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .canvas import CHARACTER_CLASSES, GRID, ROLES
+from .loose import LooseScreenMaker
 from .questions import Question, Questioner
 from .screen import Screen, ScreenMaker, Style
 from .tokenizer import BEGIN, PADDING, encode
@@ -99,6 +100,8 @@ class Plan:
     """Question types of a curriculum; None = all."""
     walls: float = 0.0
     """Share of images that are walls of text, without questions."""
+    loose: float = 0.0
+    """Share of the other images that keep to no grid (`loose.py`)."""
     long_share: float = 0.5
     """Share of the longest answers ("read everything", "describe") that are asked, so that more of the others fit."""
     noise: bool = True
@@ -113,6 +116,7 @@ class BatchSource:
         self.plan = plan
         self.rng = random.Random(seed)
         self.maker = ScreenMaker(self.rng, plan.held_out, plan.style)
+        self.loose = LooseScreenMaker(self.rng, plan.held_out, plan.style)
         self.questioner = Questioner(self.rng, self.maker.words)
 
     def __iter__(self) -> collections.abc.Iterator[Batch]:
@@ -121,12 +125,19 @@ class BatchSource:
 
     def draw(self) -> Batch:
         plan = self.plan
-        screens = [self.maker.make_wall() if self.rng.random() < plan.walls else self.maker.make() for _ in range(plan.images)]
+        screens = [self._screen() for _ in range(plan.images)]
         pixels = normalise(np.stack([screen.image() for screen in screens]))
         batch = Batch(disturb(pixels) if plan.noise else pixels, patch_labels(screens), screens=screens)
         if plan.text_length:
             self._pack(batch, [self._choose(screen) for screen in screens])
         return batch
+
+    def _screen(self) -> Screen:
+        if self.rng.random() < self.plan.walls:
+            return self.maker.make_wall()
+        # A plan without loose screens draws as it did before there were any.
+        loose = self.plan.loose > 0 and self.rng.random() < self.plan.loose
+        return (self.loose if loose else self.maker).make()
 
     def _choose(self, screen: Screen) -> list[Question]:
         questions = self.questioner.ask(screen)

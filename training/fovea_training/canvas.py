@@ -1,7 +1,7 @@
 """A drawing surface that records, for every patch of the model's frame, what was drawn there.
 
-Coordinates are pixels of the model's frame (192 x 192). The source image may be larger (`zoom`) and not square: it is
-then padded to a square and scaled down exactly as the extension does with a screenshot.
+Coordinates are drawing units: `scale` pixels of the model's frame (192 x 192) each, one by default. The source image may be
+larger (`zoom`) and not square: it is then padded to a square and scaled down exactly as the extension does with a screenshot.
 """
 
 import dataclasses
@@ -55,10 +55,12 @@ COLOUR_ID = {name: index + 1 for index, name in enumerate(COLOUR_NAMES)}
 FONT_FOLDER = pathlib.Path("/usr/share/fonts/truetype")
 SANS = ("dejavu/DejaVuSans.ttf", "liberation/LiberationSans-Regular.ttf")
 BOLD = {SANS[0]: "dejavu/DejaVuSans-Bold.ttf", SANS[1]: "liberation/LiberationSans-Bold.ttf"}
+FURTHER_SANS = ("open-sans/OpenSans-Regular.ttf", "roboto/unhinted/RobotoTTF/Roboto-Regular.ttf", "lato/Lato-Regular.ttf")
+BOLD |= {name: name.replace("-Regular", "-Bold") for name in FURTHER_SANS}
 MONO = ("dejavu/DejaVuSansMono.ttf", "liberation/LiberationMono-Regular.ttf")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=512)
 def load_font(name: str, size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(FONT_FOLDER / name), size, layout_engine=ImageFont.Layout.BASIC)
 
@@ -82,7 +84,8 @@ class Font:
 
 def place_of(x: float, y: float) -> tuple[int, int]:
     """The patch at a point of the frame, and slot 0."""
-    return int(y // PATCH) * GRID + int(x // PATCH), 0
+    row, column = (min(GRID - 1, max(0, int(value // PATCH))) for value in (y, x))
+    return row * GRID + column, 0
 
 
 @dataclasses.dataclass
@@ -97,17 +100,38 @@ class Run:
     places: list[tuple[int, int] | None]
 
 
-class Canvas:
-    """Draws in frame coordinates and keeps the labels of the patches.
+@dataclasses.dataclass(frozen=True)
+class Piece:
+    """Part of a run, copied into an answer."""
 
-    `height` is the height of the drawn area inside the frame (the rest is padding above and below);
-    `zoom` source pixels stand for one frame pixel.
+    run: Run
+    start: int = 0
+    end: int | None = None
+
+    @property
+    def text(self) -> str:
+        return self.run.text[self.start : self.end]
+
+    @property
+    def places(self) -> list[tuple[int, int] | None]:
+        return self.run.places[self.start : self.end]
+
+
+class Canvas:
+    """Draws in drawing units and keeps the labels of the patches.
+
+    `height` is the height of the drawn area inside the frame, in frame pixels (the rest is padding above and below);
+    `zoom` source pixels stand for one frame pixel, and `scale` frame pixels for one unit.
     """
 
-    def __init__(self, background: tuple[int, int, int], height: int = FRAME, zoom: float = 1.0):
-        self.height = height
+    def __init__(self, background: tuple[int, int, int], height: int = FRAME, zoom: float = 1.0, scale: float = 1.0):
         self.zoom = zoom
-        self.top = (FRAME - height) // 2
+        self.scale = scale
+        self.padding = (FRAME - height) // 2
+        """Frame pixels above the drawn area."""
+        self.top = self.padding / scale
+        self.height = height / scale
+        self.width = FRAME / scale
         self.image = Image.new("RGB", (round(FRAME * zoom), round(height * zoom)), background)
         self.draw = ImageDraw.Draw(self.image)
         self.role = np.zeros((GRID, GRID), np.uint8)
@@ -120,15 +144,24 @@ class Canvas:
         self.following = np.zeros((GRID, GRID), np.uint8)
         self.characters = np.zeros((GRID, GRID, SLOTS), np.uint8)
         self.runs: list[Run] = []
-        if self.top:
-            self.role[: self.top // PATCH] = self.role[GRID - self.top // PATCH :] = ROLE_ID["pad"]
+        rows = self.padding // PATCH
+        if rows:
+            self.role[:rows] = self.role[GRID - rows :] = ROLE_ID["pad"]
 
     def _source(self, *values: float) -> list[float]:
-        """Frame coordinates x, y, x, y... to source pixels."""
-        return [(value - (self.top if index % 2 else 0)) * self.zoom for index, value in enumerate(values)]
+        """Units x, y, x, y... to source pixels."""
+        return [(value - (self.top if index % 2 else 0)) * self.scale * self.zoom for index, value in enumerate(values)]
+
+    def in_frame(self, x: float, y: float) -> tuple[float, float]:
+        """A point in frame pixels."""
+        return x * self.scale, y * self.scale
+
+    def place(self, x: float, y: float) -> tuple[int, int]:
+        """The patch at a point, and slot 0."""
+        return place_of(*self.in_frame(x, y))
 
     def rectangle(self, box: tuple[float, float, float, float], radius: float = 0, **style: object) -> None:
-        self.draw.rounded_rectangle(self._source(*box), radius=radius * self.zoom, **self._styled(style))
+        self.draw.rounded_rectangle(self._source(*box), radius=radius * self.scale * self.zoom, **self._styled(style))
 
     def ellipse(self, box: tuple[float, float, float, float], **style: object) -> None:
         self.draw.ellipse(self._source(*box), **self._styled(style))
@@ -137,14 +170,17 @@ class Canvas:
         self.draw.polygon(self._source(*points), **self._styled(style))
 
     def stroke(self, points: tuple[float, ...], fill: object, width: float = 1) -> None:
-        self.draw.line(self._source(*points), fill=fill, width=max(1, round(width * self.zoom)))
+        self.draw.line(self._source(*points), fill=fill, width=max(1, round(width * self.scale * self.zoom)))
 
     def _styled(self, style: dict[str, object]) -> dict[str, object]:
-        return {**style, "width": max(1, round(self.zoom))} if "outline" in style else style
+        return {**style, "width": max(1, round(self.scale * self.zoom))} if "outline" in style else style
+
+    def _font(self, font: Font) -> ImageFont.FreeTypeFont:
+        return load_font(font.name, font.size * self.scale * self.zoom)
 
     def glyph(self, x: float, y: float, text: str, font: Font, fill: object) -> None:
         """Text without labels, centred on a point."""
-        self.draw.text(tuple(self._source(x, y)), text, font=load_font(font.name, font.size * self.zoom), fill=fill, anchor="mm")
+        self.draw.text(tuple(self._source(x, y)), text, font=self._font(font), fill=fill, anchor="mm")
 
     def text(
         self, x: float, y: float, text: str, font: Font, fill: object, role: str, instance: int = 0, align: str = "left"
@@ -152,19 +188,19 @@ class Canvas:
         """Draws one run of text centred on the line `y` and records its characters."""
         x -= {"left": 0, "middle": font.width(text) / 2, "right": font.width(text)}[align]
         x = round(x)
-        large = load_font(font.name, font.size * self.zoom)
+        large = self._font(font)
         scale = large.getlength(text) / max(font.width(text), 1) / self.zoom
         self.draw.text(tuple(self._source(x, y)), text, font=large, fill=fill, anchor="lm")
-        row = int(y // PATCH)
+        row = int(y * self.scale // PATCH)
         table = advances(font.name, font.size)
         places: list[tuple[int, int] | None] = []
-        pen = float(x)
+        pen = left = x * self.scale
         for position, character in enumerate(text):
             advance = table[character] * scale
             column = int((pen + advance / 2) // PATCH)
             pen += advance
             places.append(self._place(row, column, text, position, role, instance))
-        run = Run(text, role, instance, row, x, places)
+        run = Run(text, role, instance, row, round(left), places)
         self.runs.append(run)
         return run
 
@@ -186,6 +222,7 @@ class Canvas:
 
     def mark(self, box: tuple[float, float, float, float], role: str, instance: int = 0, colour: str | None = None) -> None:
         """Labels the patches of a widget (those that hold text keep their text's role, and take the colour)."""
+        box = tuple(value * self.scale for value in box)
         left, top, right, bottom = (int((value + PATCH / 2) // PATCH) for value in box)
         if left >= right:
             left = min(GRID - 1, int((box[0] + box[2]) / 2 // PATCH))

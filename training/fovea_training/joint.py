@@ -83,9 +83,9 @@ def align(run: Run, modules: dict[str, torch.nn.Module], batch: Batch, further_l
 
 
 @torch.no_grad()
-def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES) -> dict[str, float]:
+def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES, loose: float = 0.0) -> dict[str, float]:
     """Share of whole answers that are right, on held-out words, through the tower."""
-    source = BatchSource(Plan(8, 320, held_out=True, noise=False), seed=4713)
+    source = BatchSource(Plan(8, 320, held_out=True, noise=False, loose=loose), seed=4713)
     results: dict[str, list[bool]] = {}
     for _ in range(count):
         batch = source.draw().to(run.device)

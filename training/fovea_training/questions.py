@@ -3,32 +3,12 @@
 import dataclasses
 import random
 
-from .canvas import FRAME, ROLE_ID, Run, place_of
+from .canvas import FRAME, ROLE_ID, Piece, Run, place_of
 from .screen import Screen
 from .tokenizer import END, encode
 from .words import BUTTONS, WordSource
 
 NOT_SEEN = "I don't see it."
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-    """Part of a run, copied into an answer."""
-
-    run: Run
-    start: int = 0
-    end: int | None = None
-
-    @property
-    def text(self) -> str:
-        return self.run.text[self.start : self.end]
-
-    @property
-    def places(self) -> list[tuple[int, int] | None]:
-        return self.run.places[self.start : self.end]
-
-
-Answer = list[str | Piece]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,9 +112,10 @@ class Questioner:
             self._add("not_there", title, NOT_SEEN)
         message = ["What does the dialog say?", "What does the message say?", "Read the message.", "What is the message?"]
         kind = ["What kind of dialog is this?", "What type of dialog is this?", "Which kind of message is shown?"]
-        if screen.message and screen.dialog_kind:
+        if screen.message:
             self._add("message", message, Piece(screen.message))
-            self._add("dialog_kind", kind, screen.dialog_kind, evidence=screen.icon_place)
+            if screen.dialog_kind:
+                self._add("dialog_kind", kind, screen.dialog_kind, evidence=screen.icon_place)
         elif chance() < 0.12:
             self._add("not_there", message, NOT_SEEN)
         if screen.title and screen.title_colour:
@@ -227,14 +208,16 @@ class Questioner:
             if self.rng.random() < 0.08:
                 self._add("not_there", passed + failed, NOT_SEEN)
             return
-        number = lambda run: Piece(run, 0, run.text.index(" "))
-        self._add("terminal_passed", passed, number(lines["passed"]))
-        self._add("terminal_failed", failed, number(lines["failed"]))
-        self._add("terminal_command", ["What command was run?", "Which command was run in the terminal?", "What is the command?"], Piece(lines["command"], 2))
+        if "passed" in lines:
+            self._add("terminal_passed", passed, lines["passed"])
+            self._add("terminal_failed", failed, lines["failed"])
+        elif self.rng.random() < 0.3:
+            self._add("not_there", passed + failed, NOT_SEEN)
+        self._add("terminal_command", ["What command was run?", "Which command was run in the terminal?", "What is the command?"], lines["command"])
         if "file" in lines:
-            self._add("terminal_file", ["Which file was tested?", "What file is shown?", "Which file is shown in the terminal?"], Piece(lines["file"], 5))
+            self._add("terminal_file", ["Which file was tested?", "What file is shown?", "Which file is shown in the terminal?"], lines["file"])
         if "time" in lines:
-            self._add("terminal_time", ["How long did the tests take?", "What time did it take?"], Piece(lines["time"], 6))
+            self._add("terminal_time", ["How long did the tests take?", "What time did it take?"], lines["time"])
 
     def _whole(self) -> None:
         screen = self.screen
@@ -258,16 +241,14 @@ class Questioner:
         """One or two true sentences."""
         screen = self.screen
         shade = "dark" if screen.dark else "light"
-        noun = {"dialog": f"{screen.dialog_kind} dialog", "form": "form", "settings": "settings window", "chart": "bar chart", "terminal": "terminal", "progress": "progress window"}[screen.kind]
+        noun = {"dialog": f"{screen.dialog_kind} dialog" if screen.dialog_kind else "dialog", "form": "form", "settings": "settings window", "chart": "bar chart", "terminal": "terminal", "progress": "progress window"}[screen.kind]
         parts: list[str | Piece] = [f"A {shade} {noun}"]
         if screen.title:
             parts += [" titled '", Piece(screen.title), "'"]
         if screen.message and screen.kind == "dialog":
             parts += [" that says '", Piece(screen.message), "'"]
-        elif screen.kind == "terminal":
-            run = screen.terminal["failed"]
-            parts += [" with ", Piece(screen.terminal["passed"], 0, screen.terminal["passed"].text.index(" ")), " passed and "]
-            parts += [Piece(run, 0, run.text.index(" ")), " failed"]
+        elif "passed" in screen.terminal:
+            parts += [" with ", screen.terminal["passed"], " passed and ", screen.terminal["failed"], " failed"]
         elif screen.kind == "chart":
             parts += [f" with {len(screen.bars)} bars"]
         elif screen.kind == "progress" and screen.percent:

@@ -99,7 +99,7 @@ def size_of(modules: dict[str, torch.nn.Module]) -> Size:
 
 def train(
     folder: pathlib.Path, model: pathlib.Path, minutes: float, images: int = 8, rate: float = 5e-4, text_length: int = 224,
-    walls: float = 0.0, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
+    walls: float = 0.0, loose: float = 0.5, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
 ) -> None:
     torch.manual_seed(4)
     modules = {name: module.train() for name, module in modules_of(model).items()}
@@ -119,7 +119,7 @@ def train(
             del seen
         run.share_weights()
         run.begin()
-    stream = batches(Plan(images, text_length, walls=walls), seed=700_000 + run.step + 50_000 * run.rank, workers=workers)
+    stream = batches(Plan(images, text_length, walls=walls, loose=loose), seed=700_000 + run.step + 50_000 * run.rank, workers=workers)
     while run.progress < 1:
         batch: Batch = next(stream).to(run.device)
 
@@ -130,9 +130,9 @@ def train(
 
         align(run, modules, batch, further, SCREEN_WEIGHT)
         if run.step % evaluate_every == 0 and not run.rank:
-            run.log(held_out=evaluate(modules, run))
+            run.log(held_out=evaluate(modules, run), held_out_loose=evaluate(modules, run, loose=1.0))
     run.save()
-    run.log(held_out=evaluate(modules, run))
+    run.log(held_out=evaluate(modules, run), held_out_loose=evaluate(modules, run, loose=1.0))
 
 
 def main() -> None:
@@ -143,11 +143,12 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--walls", type=float, default=0.0)
+    parser.add_argument("--loose", type=float, default=0.5, help="share of screens that keep to no grid")
     parser.add_argument("--text-length", type=int, default=224)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--state", type=pathlib.Path, help="modules of an earlier state.pt of this stage, with a fresh optimiser")
     options = parser.parse_args()
-    train(options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.workers, state=options.state)
+    train(options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.loose, options.workers, state=options.state)
 
 
 if __name__ == "__main__":

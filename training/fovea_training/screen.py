@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 
-from .canvas import BOLD, COLOUR_NAMES, COLOURS, FRAME, MONO, PATCH, SANS, Canvas, Font, Run, place_of
+from .canvas import BOLD, COLOUR_NAMES, COLOURS, FRAME, MONO, PATCH, SANS, Canvas, Font, Piece, Run
 from .tokenizer import TEMPLATE_WORDS
 from .words import BUTTONS, COMMANDS, FIELDS, SUFFIXES, WordSource
 
@@ -73,7 +73,7 @@ class Screen:
     progress_place: tuple[int, int] | None = None
     progress_centre: tuple[float, float] | None = None
     bars: list[Bar] = dataclasses.field(default_factory=list)
-    terminal: dict[str, Run] = dataclasses.field(default_factory=dict)
+    terminal: dict[str, Piece] = dataclasses.field(default_factory=dict)
     reading_order: list[Run] = dataclasses.field(default_factory=list)
 
     def image(self) -> np.ndarray:
@@ -112,7 +112,12 @@ class ScreenMaker:
         if zoom is None:
             zoom = rng.choice([2.0, 3.0, 10 / 3, 4.0]) if rng.random() < self.style.zoomed_share else 1.0
         desktop = near(rng, rng.choice(list(COLOURS.values())), 40) if rng.random() < 0.5 else near(rng, (rng.randint(40, 220),) * 3, 10)
-        self.canvas = Canvas(desktop, height, zoom)
+        return self._compose(kind, blocks, needed, Canvas(desktop, height, zoom))
+
+    def _compose(self, kind: str, blocks: list[str], needed: int, canvas: Canvas) -> Screen:
+        """Draws a window with its blocks; `needed` is their height."""
+        rng = self.rng
+        self.canvas = canvas
         self._colours()
         self._window(needed, len(blocks))
         self.screen = Screen(kind, self.dark, self.canvas)
@@ -186,6 +191,9 @@ class ScreenMaker:
             return ["chart"] + ["buttons"] * (rng.random() < 0.3)
         return ["terminal"]
 
+    def _family(self) -> str:
+        return self.rng.choice(SANS)
+
     def _colours(self) -> None:
         rng = self.rng
         self.dark = rng.random() < 0.45
@@ -193,17 +201,17 @@ class ScreenMaker:
         self.window_colour = near(rng, (self.base,) * 3, 6)
         self.ink = near(rng, (235, 235, 235) if self.dark else (20, 20, 25), 15)
         self.accent = rng.choice(["blue", "green", "red", "orange", "purple", "teal"])
-        family = rng.choice(SANS)
+        family = self._family()
         self.font = Font(family, rng.choice([11, 12, 12]) if family == SANS[0] else rng.choice([12, 13, 13]))
         self.bold = Font(BOLD[family], self.font.size)
 
     def _window(self, needed: int, blocks: int) -> None:
         rng, canvas = self.rng, self.canvas
-        spare = (canvas.height - needed) // PATCH
+        spare = int((canvas.height - needed) // PATCH)
         self.gap = rng.randint(0, max(0, min(1, spare // max(1, blocks))))
         shift = rng.randint(0, max(0, spare - self.gap * blocks))
         self.left = rng.randint(0, 12)
-        self.right = FRAME - 1 - rng.randint(0, 12)
+        self.right = canvas.width - 1 - rng.randint(0, 12)
         self.y = canvas.top + shift * PATCH
         self.padding = rng.randint(6, 12)
         bottom = min(canvas.top + canvas.height - 1, self.y + needed + self.gap * PATCH * blocks)
@@ -263,7 +271,7 @@ class ScreenMaker:
         text = self.words.phrase(2, 4, 22) + ("?" if kind == "question" else rng.choice(["", ".", "!"]))
         text = self._fit(text, self.font, self.right - x - radius - 12)
         self.screen.dialog_kind = kind
-        self.screen.icon_place = place_of(x, y)
+        self.screen.icon_place = canvas.place(x, y)
         self.screen.message = canvas.text(x + radius + 7, self._line(1), text, self.font, self.ink, "text_message")
 
     def _icon(self, kind: str, x: float, y: float, radius: float) -> None:
@@ -315,9 +323,9 @@ class ScreenMaker:
             canvas.rectangle((left, y - half, end, y + half), fill=near(rng, COLOURS[name]))
             canvas.mark((left, y - half, end, y + half), "progress_full", colour=name)
             self.screen.progress_colour = name
-            self.screen.progress_place = place_of(left + 2, y)
+            self.screen.progress_place = canvas.place(left + 2, y)
         self.screen.percent = canvas.text(right + 5, y, f"{percent}%", self.font, self.ink, "text_percent")
-        self.screen.progress_centre = ((left + right) / 2, y)
+        self.screen.progress_centre = canvas.in_frame((left + right) / 2, y)
 
     def _draw_field(self) -> None:
         rng, canvas = self.rng, self.canvas
@@ -332,6 +340,10 @@ class ScreenMaker:
         text = self._fit(self.words.value(), self.font, right - left - 9)
         self.screen.fields.append((label, canvas.text(left + 5, y, text, self.font, self.ink, "text_field_value", number)))
 
+    def _highlighted(self, count: int) -> int:
+        """Which of the buttons stands out; -1 for none."""
+        return self.rng.randrange(count) if count > 1 or self.rng.random() < 0.5 else -1
+
     def _draw_buttons(self) -> None:
         rng, canvas = self.rng, self.canvas
         count = rng.randint(1, 3)
@@ -342,7 +354,7 @@ class ScreenMaker:
             names.pop(), widths.pop()
         count = len(names)
         total = sum(widths) + gap * (count - 1)
-        chosen = rng.randrange(count) if count > 1 or rng.random() < 0.5 else -1
+        chosen = self._highlighted(count)
         align = rng.random()
         x = self.right - self.padding - total if align < 0.6 else self.left + self.padding if align < 0.8 else (self.left + self.right - total) / 2
         x = max(self.left + 4, x)
@@ -357,7 +369,7 @@ class ScreenMaker:
             canvas.mark(box, "button_highlighted" if highlighted else "button", number, colour)
             role = "text_highlighted" if highlighted else "text_button"
             run = canvas.text(x + width / 2, y, name, self.font, ink, role, number, "middle")
-            self.screen.buttons.append(Button(run, highlighted, colour, (x + width / 2, y)))
+            self.screen.buttons.append(Button(run, highlighted, colour, canvas.in_frame(x + width / 2, y)))
             x += width + gap
 
     def _draw_chart(self) -> None:
@@ -378,12 +390,12 @@ class ScreenMaker:
             canvas.rectangle(box, fill=near(rng, COLOURS[colour]))
             canvas.mark(box, "bar", number, colour)
             name = self._unused(lambda: self._fit(self.words.word(5).capitalize(), small, width - 3))
-            label = canvas.text(left + width / 2, base + 10, name, small, self.ink, "text_bar", number, "middle")
+            label = canvas.text(left + width / 2, base + 14, name, small, self.ink, "text_bar", number, "middle")
             value = None
             if shows_values:
                 row = int((top - 7) // PATCH) * PATCH + PATCH / 2
                 value = canvas.text(left + width / 2, row, str(height), small, self.ink, "text_bar_value", number, "middle")
-            self.screen.bars.append(Bar(label, value, height, colour, place_of(left + width / 2, base - 4)))
+            self.screen.bars.append(Bar(label, value, height, colour, canvas.place(left + width / 2, base - 4)))
         canvas.stroke((self.left + self.padding, base, self.right - self.padding, base), self.ink)
         ordered = sorted(self.screen.bars, key=lambda bar: bar.height)
         canvas.relabel(ordered[-1].label, "text_bar_tallest")
@@ -411,4 +423,9 @@ class ScreenMaker:
             lines.append(("other", self.words.phrase(1, 3, 18), white))
         for number, (role, text, ink) in enumerate(lines):
             run = canvas.text(self.left + 9, self._line(1 + 2 * number), text, font, ink, f"text_{role}")
-            self.screen.terminal[role] = run
+            if role == "command":
+                self.screen.terminal[role] = Piece(run, 2)
+            elif role in ("file", "time"):
+                self.screen.terminal[role] = Piece(run, text.index(" ") + 1)
+            elif role != "other":
+                self.screen.terminal[role] = Piece(run, 0, text.index(" "))

@@ -9,6 +9,7 @@ import torch
 from fovea_training.batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, BatchSource, Plan, attention_layout
 from fovea_training.canvas import CHARACTER_ID, CHARACTERS, FRAME, GRID
 from fovea_training.heldout import write as write_heldout
+from fovea_training.loose import LooseScreenMaker
 from fovea_training.modules import Decoder, Size
 from fovea_training.questions import Questioner
 from fovea_training.screen import KINDS, ScreenMaker, Style
@@ -17,12 +18,13 @@ from fovea_training.words import is_held_out
 
 
 def asked(count: int = 60, seed: int = 1, held_out: bool = False):
-    rng = random.Random(seed)
-    maker = ScreenMaker(rng, held_out)
-    questioner = Questioner(rng, maker.words)
-    for _ in range(count):
-        screen = maker.make()
-        yield screen, questioner.ask(screen)
+    for kind in (ScreenMaker, LooseScreenMaker):
+        rng = random.Random(seed)
+        maker = kind(rng, held_out)
+        questioner = Questioner(rng, maker.words)
+        for _ in range(count):
+            screen = maker.make()
+            yield screen, questioner.ask(screen)
 
 
 def test_every_character_of_a_run_is_found_in_the_patch_that_the_run_names():
@@ -88,6 +90,40 @@ def test_words_of_training_and_evaluation_never_meet():
             if screen.message:
                 words = screen.message.text.strip(".!?").split()
                 assert all(is_held_out(word) == held_out for word in words[:-1])
+
+
+def test_loose_text_stands_where_its_labels_say():
+    """Ink lies within the patches that the runs name: text is darker or lighter there than bare paper is."""
+    found = total = 0
+    for screen, _ in asked(40):
+        frame = screen.image().astype(int).sum(2)
+        for run in screen.reading_order:
+            for character, place in zip(run.text, run.places):
+                if place is None or character in " .,-'|:":
+                    continue
+                row, column = divmod(place[0], GRID)
+                patch = frame[row * 8 : row * 8 + 8, column * 8 : column * 8 + 8]
+                total += 1
+                found += int(patch.max() - patch.min() > 60)
+    assert found >= 0.99 * total
+
+
+def test_loose_screens_vary_in_size_and_height():
+    maker = LooseScreenMaker(random.Random(2))
+    offsets, scales = set(), set()
+    for _ in range(60):
+        canvas = maker.make().canvas
+        scales.add(round(canvas.scale, 2))
+        offsets.add(canvas.padding % 8)
+    assert len(scales) >= 6 and len(offsets) >= 6
+
+
+def test_numbers_of_a_loose_terminal_are_numbers():
+    maker = LooseScreenMaker(random.Random(4))
+    for _ in range(80):
+        for role, piece in maker.make("terminal").terminal.items():
+            if role in ("passed", "failed"):
+                assert piece.text.isdigit()
 
 
 def test_every_kind_can_be_drawn_in_every_shape():
