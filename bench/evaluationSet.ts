@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 /** The repository, from bench/ and from dist/ alike. */
@@ -54,9 +54,14 @@ export function evenly<Item>(items: readonly Item[], count: number): Item[] {
   return Array.from({ length: count }, (_, index) => items[Math.floor((index * items.length) / count)]);
 }
 
-/** Identifies the questions that results were measured on. */
+/** Identifies the questions and images that results were measured on. */
 export function hashQuestions(): string {
   const hash = createHash('sha256');
-  for (const folder of Object.values(SETS)) hash.update(readFileSync(path.join(folder, 'questions.json')));
+  for (const folder of Object.values(SETS)) {
+    hash.update(readFileSync(path.join(folder, 'questions.json')));
+    const images = path.join(folder, 'images');
+    for (const name of readdirSync(images).sort())
+      hash.update(name).update(readFileSync(path.join(images, name)));
+  }
   return hash.digest('hex');
 }
