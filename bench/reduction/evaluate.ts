@@ -123,7 +123,7 @@ export async function evaluateReductions(options: EvaluationOptions): Promise<st
     const results = summarize({
       model: { name, hash, parameters, weights },
       code,
-      questions: await questionsHash(),
+      questions: questionsHash(),
       specs: specsHash(list),
       device: model.device,
       entries: list,

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
-import { REAL_SCREENS, ROOT, SETS } from '../evaluationSet';
+import { hashQuestions, REAL_SCREENS, ROOT, SETS } from '../evaluationSet';
 import type { Entry } from './specs';
 
 /** SHA-256 over all weights of a checkpoint folder: retrained weights of the same shapes are another model. */
@@ -27,12 +27,9 @@ export async function codeHash(): Promise<string> {
   return hash.digest('hex');
 }
 
-/** SHA-256 over the questions of both sets. */
-export async function questionsHash(): Promise<string> {
-  const hash = createHash('sha256');
-  for (const folder of [SETS.words, REAL_SCREENS])
-    hash.update(await readFile(path.join(folder, 'questions.json')));
-  return hash.digest('hex');
+/** SHA-256 over the questions and images of both sets. */
+export function questionsHash(): string {
+  return hashQuestions([SETS.words, REAL_SCREENS]);
 }
 
 /** SHA-256 over what was run. */
