@@ -1,6 +1,6 @@
 """Stage 6: the heads of the two trained reductions, stored beside a checkpoint in `heads/`.
 
-    python -m fovea_training.reduction_heads dyrate ../model --lambdas 0.03 0.1 0.3
+    python -m fovea_training.reduction_heads dyrate ../model --lambdas 0.1 0.3 1
     python -m fovea_training.reduction_heads llama-vid ../model
 
 Each file names in its metadata what it is and which weights it was trained for. DyRate's classifiers (every variant, every lambda) learn side by side
@@ -12,6 +12,7 @@ import argparse
 import collections
 import hashlib
 import json
+import math
 import pathlib
 
 import torch
@@ -30,12 +31,25 @@ def dyrate_name(variant: str, weight: float) -> str:
     return f"dyrate-{variant}-{weight:g}"
 
 
-def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], minutes: float, images: int = 2, workers: int = 0) -> dict[str, dict[str, float]]:
+def begin_with(classifiers: nn.ModuleDict, plans: dict[str, tuple[str, float]], state: pathlib.Path) -> None:
+    """Each classifier begins as the earlier one of its variant whose lambda is nearest (as a ratio)."""
+    saved = torch.load(state, weights_only=False)["modules"]["classifiers"]
+    earlier = sorted({key.split(".")[0] for key in saved})
+    for name, (variant, weight) in plans.items():
+        apart = {old: abs(math.log(float(old.rsplit("-", 1)[1].replace("_", ".")) / weight)) for old in earlier if old.startswith(f"dyrate-{variant}-")}
+        nearest = min(apart, key=apart.__getitem__)
+        own = classifiers[name.replace(".", "_")]
+        own.load_state_dict({key: saved[f"{nearest}.{key}"] for key in own.state_dict()})
+
+
+def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], minutes: float, state: pathlib.Path | None = None, images: int = 2, workers: int = 0) -> dict[str, dict[str, float]]:
     modules = frozen(model)
     heads = modules["decoder"].layers[0].self_attn.heads
     plans = {dyrate_name(variant, weight): (variant, weight) for variant in VARIANTS for weight in weights}
     classifiers = nn.ModuleDict({name.replace(".", "_"): RateClassifier(heads) for name in plans})
     run = Run(runs / "dyrate", {"classifiers": classifiers}, minutes, 5e-3, matrix_scale=0.3)
+    if run.step == 0 and state is not None:
+        begin_with(classifiers, plans, state)
     move(modules, run)
     stream = batches(Plan(images, 224, only=LONG_ANSWERS), seed=500_000 + run.step, workers=workers)
     while run.progress < 1:
@@ -146,13 +160,13 @@ def main() -> None:
     parser.add_argument("method", choices=["dyrate", "llama-vid"])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs"))
-    parser.add_argument("--lambdas", type=float, nargs="+", default=[0.03, 0.1, 0.3])
-    parser.add_argument("--state", type=pathlib.Path, help="state.pt of `refine`, for llama-vid")
+    parser.add_argument("--lambdas", type=float, nargs="+", default=[0.1, 0.3, 1.0])
+    parser.add_argument("--state", type=pathlib.Path, help="where to begin: state.pt of `refine` for llama-vid, of earlier classifiers for dyrate")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
     if options.method == "dyrate":
-        measured = train_dyrate(options.model, options.runs, options.lambdas, options.minutes, workers=options.workers)
+        measured = train_dyrate(options.model, options.runs, options.lambdas, options.minutes, options.state, workers=options.workers)
     else:
         measured = train_llama_vid(options.model, options.runs, options.minutes, options.state, workers=options.workers)
     print(json.dumps(measured, indent=1))
