@@ -43,6 +43,16 @@ export const LEARNING_STAGES: readonly Stage[] = [
       theme: 'light or dark (tower)',
     },
   },
+  {
+    stage: 'loose',
+    title: 'Half of the screens keep to no grid',
+    figures: {
+      token: 'tokens of the answer',
+      characters: 'characters (tower)',
+      held_out_all: 'whole answers, held-out plain screens',
+      held_out_loose_all: 'whole answers, held-out loose screens',
+    },
+  },
 ];
 
 const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond'];

@@ -35,7 +35,7 @@ export const dyRate = defineMethod(
         type: 'number',
         minimum: 0,
         maximum: 10,
-        default: 0.1,
+        default: 0.3,
         description:
           'What a kept token cost in training; the larger, the fewer are kept. One of those that the model has classifiers for.',
       },
