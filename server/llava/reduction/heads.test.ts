@@ -42,7 +42,7 @@ function always(rate: number, rates: number, profile = 8): DyRateHead {
   bias[rate] = 1;
   return {
     variant: 'gumbel',
-    lambda: 0.1,
+    lambda: 0.3,
     profile,
     hidden: { weight: zeros(3, HEADS * (4 + profile)) },
     rates: { weight: zeros(rates, 3), bias },
@@ -132,14 +132,14 @@ describe('a method that needs a trained head', () => {
   });
 
   it('names the classifiers that there are where another was asked for', () => {
-    const heads = { dyRate: [always(0, 4), { ...always(0, 4), lambda: 0.3 }] };
+    const heads = { dyRate: [always(0, 4), { ...always(0, 4), lambda: 1 }] };
     let refusal: unknown;
     try {
       requireHeads(parseReduction('dyrate:lambda=0.2'), heads);
     } catch (error) {
       refusal = error;
     }
-    expect((refusal as InputError).why).toContain('variant=gumbel,lambda=0.1; variant=gumbel,lambda=0.3');
+    expect((refusal as InputError).why).toContain('variant=gumbel,lambda=0.3; variant=gumbel,lambda=1');
   });
 });
 
