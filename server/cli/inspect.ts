@@ -15,7 +15,7 @@ import {
   PRECISIONS,
 } from '../llava/checkpoint/precision';
 import { sidecarBytes, sidecarFolder } from '../llava/checkpoint/sidecar';
-import { unreducedTokens } from '../llava/generate';
+import { unreducedTokens } from '../llava/imagePlan';
 import type { Size } from '../llava/vision/anyres';
 import { imageFacts } from '../llava/vision/decode';
 import type { DeviceReport } from '../inference/devices';

@@ -1,12 +1,12 @@
-import type { AnswerResult, ImageLayout, ReductionTrace, SamplingOptions } from '../protocol';
+import type { AnswerResult, ReductionTrace, SamplingOptions } from '../protocol';
 import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
-import { patchesPerSide, towerSquare } from './checkpoint/config';
+import { towerSquare } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
 import { InputError, throwIfCancelled } from './errors';
 import { fineTextLeft, fineTextWarning } from './fineText';
 import type { FeatureCache } from './featureCache';
-import { type ImagePlan, planSquare, planTiles } from './imagePlan';
+import { type ImagePlan, planSquare, planTiles, unreducedTokens } from './imagePlan';
 import { encodeImage, type ImageTokens, type PreparedImage, rasterIndex } from './imageTokens';
 import { fineTextTokens, resolveBudgets } from './pictureChoices';
 import { formatReduction, parseReduction } from './reduction/parse';
@@ -412,17 +412,6 @@ async function answerTokens(
     output = await decoding.step(id);
   }
   return { first, ids, text: text.trim(), finish };
-}
-
-/** Image tokens that the unreduced model uses for one image. */
-export function unreducedTokens(
-  checkpoint: Pick<Checkpoint, 'config'>,
-  layout: ImageLayout | undefined,
-): number {
-  const { vision, visionFeatureSelectStrategy } = checkpoint.config;
-  const patches = layout?.patches ?? patchesPerSide(vision) ** 2;
-  const newlines = layout?.newlines?.length ?? 0;
-  return patches + newlines + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
 }
 
 function modelShape(checkpoint: Checkpoint, imageTokens: number): ModelShape {

@@ -1,5 +1,5 @@
 import type { ImageLayout, NewlineLayout, PixelRect, TileLayout, TokenId } from '../protocol';
-import { patchesPerSide, towerSquare, type VisionConfig } from './checkpoint/config';
+import { type LlavaConfig, patchesPerSide, towerSquare, type VisionConfig } from './checkpoint/config';
 import type { Grid } from './reduction/reduction';
 import {
   bilinearTap,
@@ -336,4 +336,15 @@ function neededPatches(tiles: readonly TilePlan[], tower: number): number[] {
     else for (let patch = 0; patch < tower; patch++) needed.add(input * tower + patch);
   }
   return [...needed];
+}
+
+/** Image tokens that the unreduced model uses for one image. */
+export function unreducedTokens(
+  { config }: { readonly config: LlavaConfig },
+  layout: Pick<ImageLayout, 'patches' | 'newlines'> | undefined,
+): number {
+  const { vision, visionFeatureSelectStrategy } = config;
+  const patches = layout?.patches ?? patchesPerSide(vision) ** 2;
+  const newlines = layout?.newlines?.length ?? 0;
+  return patches + newlines + (vision.hasClassToken && visionFeatureSelectStrategy === 'full' ? 1 : 0);
 }

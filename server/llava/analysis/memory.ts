@@ -1,6 +1,6 @@
 import { patchesPerSide, towerSquare, type LlavaConfig } from '../checkpoint/config';
-import { chunkStarts } from '../decoding';
 import { planSquare, planTiles, type ImagePlan } from '../imagePlan';
+import { chunkStarts } from '../promptChunks';
 import { planDetails, type Size } from '../vision/anyres';
 import { cacheBytes } from './flops';
 

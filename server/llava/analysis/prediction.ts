@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../checkpoint/checkpoint';
 import type { Precision } from '../checkpoint/precision';
-import { unreducedTokens } from '../generate';
+import { unreducedTokens } from '../imagePlan';
 import type { Size } from '../vision/anyres';
 import { cacheBytes, type PrefillCost, prefillCost } from './flops';
 import { peakBytes, planOfSize } from './memory';

@@ -2,7 +2,7 @@ import type { TensorSource } from '../checkpoint/checkpoint';
 import { type LlavaConfig, patchesPerSide } from '../checkpoint/config';
 import type { Precision } from '../checkpoint/precision';
 import { quantizedSizes } from '../checkpoint/quantize';
-import { CHUNK_ROWS } from '../decoding';
+import { CHUNK_ROWS } from '../promptChunks';
 import { linear } from '../graph/layers';
 import { GraphBuilder } from '../graph/onnx';
 import { floatTensor, Session } from '../runtime/session';

@@ -1,6 +1,7 @@
 import type { TraceStage } from '../../protocol';
 import { patchesPerSide } from '../checkpoint/config';
-import { type ChunkLimits, Decoding, type DecodingOptions, type Prompt } from '../decoding';
+import { Decoding, type DecodingOptions, type Prompt } from '../decoding';
+import type { ChunkLimits } from '../promptChunks';
 import { throwIfCancelled } from '../errors';
 import type { LayerScore, Reduction } from '../reduction/reduction';
 import { CPU_PLAN, type DevicePlan } from './device';
