@@ -416,8 +416,8 @@ export const DEFAULT_SETTINGS: Settings = {
   image: { maxMegapixels: 50 },
 };
 
-/** The question that "Explain this image" asks. */
-export const EXPLAIN_QUESTION = 'Explain this image in one or two sentences.';
+/** The question that "Explain this image" asks: in the very words that the embedded model was trained on; larger models take any. */
+export const EXPLAIN_QUESTION = 'Describe this screenshot.';
 
 /** Where the bytes of an image are. */
 export type ImageSource =

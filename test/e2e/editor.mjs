@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export const PATIENCE = 300_000;
 
 /** What "Explain Image" and hovers ask. */
-export const EXPLAIN = 'Explain this image in one or two sentences.';
+export const EXPLAIN = 'Describe this screenshot.';
 
 /** Opens the workspace and waits until the explorer shows it. */
 export async function openWorkbench(page, url, folder) {

@@ -8,12 +8,14 @@ import {
   answerTo,
   askInInput,
   chooseMethod,
+  EXPLAIN,
   hoverText,
   openFile,
   openWorkbench,
   pickRow,
   quickRows,
   runCommand,
+  shownRun,
   tokenView,
 } from './editor.mjs';
 import { launchBrowser, packageExtension, project } from './session.mjs';
@@ -73,9 +75,15 @@ try {
 
   await runCommand(page, 'View: Close All Editors');
   await openFile(page, 'tour.ts');
-  await hoverText(page, './screens/settings.png', /px/);
+  const before = await shownRun(page);
+  const hover = await hoverText(page, './screens/settings.png', /px/);
+  await hover.getByText('Explain this image').click();
+  const explanation = await answerTo(page, EXPLAIN, before);
+  await runCommand(page, 'View: Close All Editors');
+  await openFile(page, 'tour.ts');
+  await hoverText(page, './screens/settings.png', new RegExp(explanation.slice(0, 12), 'u'));
   await page.waitForTimeout(1000);
-  await save(page, 'hover', { x: 0, y: 30, width: 900, height: 340 });
+  await save(page, 'hover', { x: 0, y: 30, width: 1100, height: 400 });
 } finally {
   await browser?.close();
   await server?.stop();
