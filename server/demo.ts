@@ -51,6 +51,7 @@ async function main(): Promise<void> {
             ` · vision ${milliseconds(timings.vision)} · prefill ${milliseconds(timings.prefill)}` +
             ` · decode ${milliseconds(timings.generate)} · cache ${bytes(cacheBytes)}\n`,
         );
+        if (result.warning) process.stdout.write(`    ${result.warning.message}\n`);
       }
       const page = await writeRuns(path.join(output, `question-${index + 1}.html`), results, [image]);
       process.stdout.write(`  the tokens: ${path.relative(process.cwd(), page)}\n`);

@@ -1,6 +1,6 @@
 import { predictQuestion } from '../llava/analysis/prediction';
 import { weightMemory } from '../llava/analysis/weightMemory';
-import type { TensorMap, TensorSource } from '../llava/checkpoint/checkpoint';
+import { elementCount, type TensorMap, type TensorSource } from '../llava/checkpoint/checkpoint';
 import type { LlavaConfig } from '../llava/checkpoint/config';
 import { expectedTensors } from '../llava/checkpoint/expectedTensors';
 import { parseConfig } from '../llava/checkpoint/parseConfig';
@@ -222,7 +222,7 @@ export function memoryNeeded(entry: CatalogueEntry, machineBytes: number): numbe
 export function conversionBytes(entry: CatalogueEntry, machineBytes: number): number {
   const { config, tensors, precision } = asOpened(entry, machineBytes);
   const sum = (chosen: readonly TensorSource[], bytesPerWeight: number): number =>
-    chosen.reduce((total, { shape }) => total + bytesPerWeight * count(shape), 0);
+    chosen.reduce((total, { shape }) => total + bytesPerWeight * elementCount(shape), 0);
   const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32');
   if (precision === 'fp32') return sum(widened, FLOAT);
   const outside = widened.filter(({ name }) => !isDecoderTensor(name));
@@ -241,7 +241,7 @@ function asOpened(
     {
       ...{ name, shape, file: '', offset: 0 },
       dtype: half ? 'F16' : 'F32',
-      byteLength: bytesPerWeight * count(shape),
+      byteLength: bytesPerWeight * elementCount(shape),
     },
   ]);
   const { precision } = choosePrecision('auto', config, 'cpu', machineBytes);
@@ -249,7 +249,3 @@ function asOpened(
 }
 
 const FLOAT = Float32Array.BYTES_PER_ELEMENT;
-
-function count(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
-}

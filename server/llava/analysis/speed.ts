@@ -1,10 +1,10 @@
-import type { TensorSource } from '../checkpoint/checkpoint';
+import { tensorInMemory, type TensorSource } from '../checkpoint/checkpoint';
 import { type LlavaConfig, patchesPerSide } from '../checkpoint/config';
 import type { Precision } from '../checkpoint/precision';
 import { quantizedSizes } from '../checkpoint/quantize';
-import { CHUNK_ROWS } from '../promptChunks';
 import { linear } from '../graph/layers';
 import { GraphBuilder } from '../graph/onnx';
+import { CHUNK_ROWS } from '../promptChunks';
 import { floatTensor, Session } from '../runtime/session';
 import type { PrefillCost } from './flops';
 
@@ -99,7 +99,7 @@ async function productRate(rows: number, inner: number, outer: number, precision
 
 function plainWeight(rows: number, columns: number): TensorSource {
   const values = numbers(rows * columns);
-  return inMemory('product.weight', 'F32', [rows, columns], new Uint8Array(values.buffer));
+  return tensorInMemory('product.weight', 'F32', [rows, columns], new Uint8Array(values.buffer));
 }
 
 function quantizedWeight(rows: number, columns: number): TensorSource {
@@ -107,22 +107,13 @@ function quantizedWeight(rows: number, columns: number): TensorSource {
   const values = Uint8Array.from({ length: sizes.values }, (_, index) => (index * 37) % 256);
   const scales = new Float32Array(sizes.scales).fill(0.01);
   return {
-    ...inMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
+    ...tensorInMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
     quantization: {
       bits: 4,
       columns,
-      scales: inMemory('product.scales', 'F32', [sizes.scales], new Uint8Array(scales.buffer)),
+      scales: tensorInMemory('product.scales', 'F32', [sizes.scales], new Uint8Array(scales.buffer)),
     },
   };
-}
-
-function inMemory(
-  name: string,
-  dtype: TensorSource['dtype'],
-  shape: readonly number[],
-  bytes: Uint8Array,
-): TensorSource {
-  return { name, dtype, shape, file: '', offset: 0, byteLength: bytes.byteLength, bytes };
 }
 
 /** Neither zeros, which some processors multiply faster, nor so large that sums overflow. */

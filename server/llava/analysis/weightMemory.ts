@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoint/checkpoint';
 import { decoderBytes, type Precision } from '../checkpoint/precision';
+import { isDecoderTensor } from '../checkpoint/sidecarPlan';
 
 /** What the weights of a loaded model take of a machine's memory. */
 export interface WeightMemory {
@@ -18,8 +19,7 @@ export function weightMemory(
 ): WeightMemory {
   let mappedBytes = 0;
   for (const { name, shape, byteLength, dtype } of tensors.values()) {
-    const inDecoder = name.startsWith('model.language_model.') || name === 'lm_head.weight';
-    if (precision === 'fp32' || !inDecoder || shape.length !== 2)
+    if (precision === 'fp32' || !isDecoderTensor(name) || shape.length !== 2)
       mappedBytes += dtype === 'F32' ? byteLength : 2 * byteLength;
     // The codes are read once, when they are copied; the embedding table is mapped as it is.
     else if (name.endsWith('embed_tokens.weight')) mappedBytes += byteLength;

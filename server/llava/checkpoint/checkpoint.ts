@@ -16,6 +16,21 @@ export interface TensorSource {
   readonly quantization?: Quantization;
 }
 
+/** How many numbers a tensor of this shape holds. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, size) => product * size, 1);
+}
+
+/** A tensor that lies in no file. */
+export function tensorInMemory(
+  name: string,
+  dtype: TensorSource['dtype'],
+  shape: readonly number[],
+  bytes: Uint8Array,
+): TensorSource {
+  return { name, dtype, shape, file: '', offset: 0, byteLength: bytes.byteLength, bytes };
+}
+
 export interface Quantization {
   readonly bits: 4 | 8;
   /** Of the matrix; the last block of a row may be filled up. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { open, readdir, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
-import type { Checkpoint, TensorSource } from './checkpoint';
+import { type Checkpoint, elementCount, type TensorSource } from './checkpoint';
 import type { LlavaConfig } from './config';
 import { checkTensors } from './expectedTensors';
 import { parseConfig, tokenIdList } from './parseConfig';
@@ -76,10 +76,7 @@ export async function openCheckpoint(
     chatTemplate: await readChatTemplate(folder, processor, tokenizerConfig, signal),
     generation: readGeneration(generation, config),
     heads,
-    parameters: [...tensors.values()].reduce(
-      (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
-      0,
-    ),
+    parameters: [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0),
     hash: await hashCheckpoint(configJson, shards, headFiles, signal),
   };
 }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Checkpoint, TensorMap, TensorSource } from './checkpoint';
+import { type Checkpoint, elementCount, type TensorMap, type TensorSource } from './checkpoint';
 import type { LlavaConfig } from './config';
 import type { Precision } from './precision';
 import { type Bits, quantizedSizes } from './quantize';
@@ -179,8 +179,7 @@ export function storedTensors({ name, sources, ...conversion }: Conversion): Sto
   const rows = sources.reduce((sum, { shape }) => sum + shape[0], 0);
   if (conversion.kind === 'float32') {
     const shape = sources.length === 1 ? sources[0].shape : [rows, ...sources[0].shape.slice(1)];
-    const count = shape.reduce((product, size) => product * size, 1);
-    return [{ name, dtype: 'F32', shape, byteLength: count * Float32Array.BYTES_PER_ELEMENT }];
+    return [{ name, dtype: 'F32', shape, byteLength: elementCount(shape) * Float32Array.BYTES_PER_ELEMENT }];
   }
   const sizes = quantizedSizes(rows, sources[0].shape[1], conversion.bits);
   const stem = name.replace(/\.weight$/, '');

@@ -1,4 +1,4 @@
-import type { TensorMap, TensorSource } from '../checkpoint/checkpoint';
+import { elementCount, tensorInMemory, type TensorMap, type TensorSource } from '../checkpoint/checkpoint';
 import type { LlavaConfig, TextConfig } from '../checkpoint/config';
 import { expectedTensors } from '../checkpoint/expectedTensors';
 import { quantizedSizes, quantizeRows } from '../checkpoint/quantize';
@@ -136,12 +136,12 @@ export function quantizedProduct(): { model: OnnxModel; columns: number } {
   const bytesOf = (array: Float32Array | Uint8Array): Uint8Array =>
     new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
   const weight: TensorSource = {
-    ...inMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
+    ...tensorInMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
     quantization: {
       bits: 4,
       columns,
-      scales: inMemory('product.scales', 'F32', [sizes.scales], bytesOf(scales)),
-      zeroPoints: inMemory('product.zeroPoints', 'U8', [sizes.zeroPoints], zeroPoints),
+      scales: tensorInMemory('product.scales', 'F32', [sizes.scales], bytesOf(scales)),
+      zeroPoints: tensorInMemory('product.zeroPoints', 'U8', [sizes.zeroPoints], zeroPoints),
     },
   };
   const graph = new GraphBuilder('4-bit product');
@@ -151,25 +151,16 @@ export function quantizedProduct(): { model: OnnxModel; columns: number } {
   return { model: graph.build(), columns };
 }
 
-function inMemory(
-  name: string,
-  dtype: TensorSource['dtype'],
-  shape: readonly number[],
-  bytes: Uint8Array,
-): TensorSource {
-  return { name, dtype, shape, file: '', offset: 0, byteLength: bytes.byteLength, bytes };
-}
-
 function synthetic(name: string, config: LlavaConfig, seed: number): SyntheticModel {
   const random = normalNumbers(seed, PERIOD);
   let next = 0;
   const tensors = new Map<string, TensorSource>();
   for (const { name: tensor, shape } of expectedTensors(config)) {
-    const values = new Float32Array(shape.reduce((product, size) => product * size, 1));
+    const values = new Float32Array(elementCount(shape));
     const scale = deviation(tensor, shape);
     const mean = /norm.*\.weight$/.test(tensor) ? 1 : 0;
     for (let i = 0; i < values.length; i++) values[i] = mean + scale * random[next++ % PERIOD];
-    tensors.set(tensor, inMemory(tensor, 'F32', shape, new Uint8Array(values.buffer)));
+    tensors.set(tensor, tensorInMemory(tensor, 'F32', shape, new Uint8Array(values.buffer)));
   }
   return { name, config, tensors };
 }
@@ -177,7 +168,7 @@ function synthetic(name: string, config: LlavaConfig, seed: number): SyntheticMo
 /** Keeps activations near 1, and attention far from even: over an even one, wrong weights would hardly show. */
 function deviation(tensor: string, shape: readonly number[]): number {
   if (shape.length === 1) return 0.1;
-  const inputs = shape.slice(1).reduce((product, size) => product * size, 1);
+  const inputs = elementCount(shape.slice(1));
   return (/\.[qk]_proj\./.test(tensor) ? 2 : 1) / Math.sqrt(inputs);
 }
 
