@@ -23,6 +23,14 @@ export function toErrorData(error: unknown): ErrorData {
   };
 }
 
+/** An error for the log: what is explained as one line with its cause, what nobody foresaw with its stack. */
+export function errorLine(error: unknown): string {
+  if (!(error instanceof FoveaRequestError))
+    return error instanceof Error ? (error.stack ?? error.message) : String(error);
+  const { code, message, why } = error.data;
+  return `${code}: ${[message, why].filter(Boolean).join(' ')}`;
+}
+
 /** The button that fits an error, where there is one. */
 export function actionFor(error: ErrorData): { title: string; action: TokenViewAction } | undefined {
   switch (error.kind) {

@@ -3,7 +3,11 @@ import { InspectModelRequest, ListModelsRequest, ModelCatalogueRequest } from '.
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
 import { downloadModel } from '../models/downloadModel';
 import { modelItems, type ModelChoice, type ModelItem } from '../models/modelItems';
+import { typedHubId } from '../models/modelText';
 import type { CommandContext } from './context';
+
+/** A row's meaning, with what was typed put in. */
+type MadeChoice = Exclude<ModelChoice, { kind: 'typed' }>;
 
 /** "Choose Model...": what is on this machine, the catalogue, any hub id, any folder. What is chosen is looked into before it is set. */
 export async function chooseModel({ client }: CommandContext): Promise<void> {
@@ -24,7 +28,7 @@ export async function chooseModel({ client }: CommandContext): Promise<void> {
 }
 
 /** The lists are read while the picker is open already: both are local, but a cache folder may be large. */
-function pickModel(client: FoveaLanguageClient): Promise<ModelChoice | undefined> {
+function pickModel(client: FoveaLanguageClient): Promise<MadeChoice | undefined> {
   const picker = vscode.window.createQuickPick<ModelItem>();
   picker.title = vscode.l10n.t('Choose Model');
   picker.placeholder = vscode.l10n.t('Pick a model, or type a Hugging Face id: organisation/name');
@@ -49,7 +53,7 @@ function pickModel(client: FoveaLanguageClient): Promise<ModelChoice | undefined
       },
     );
     picker.onDidAccept(() => {
-      const choice = picker.activeItems[0]?.choice;
+      const choice = accepted(picker.activeItems[0], picker.value);
       if (!choice) return;
       resolve(choice);
       picker.hide();
@@ -62,7 +66,13 @@ function pickModel(client: FoveaLanguageClient): Promise<ModelChoice | undefined
   });
 }
 
-async function settingFor(choice: ModelChoice, client: FoveaLanguageClient): Promise<string | undefined> {
+function accepted(item: ModelItem | undefined, typed: string): MadeChoice | undefined {
+  if (item?.choice?.kind !== 'typed') return item?.choice;
+  const model = typedHubId(typed);
+  return model === undefined ? undefined : { kind: 'download', model };
+}
+
+async function settingFor(choice: MadeChoice, client: FoveaLanguageClient): Promise<string | undefined> {
   switch (choice.kind) {
     case 'setting':
       if (choice.error) throw new FoveaRequestError(choice.error);

@@ -1,6 +1,6 @@
 /** Every command of the manifest, and the one place where their failures are shown. */
 import * as vscode from 'vscode';
-import { showError } from '../errors';
+import { errorLine, showError } from '../errors';
 import { askAboutImage } from './askAboutImage';
 import { askClipboard } from './askClipboard';
 import { chooseModel } from './chooseModel';
@@ -33,7 +33,7 @@ export function registerCommands(context: CommandContext): vscode.Disposable {
       try {
         await command(context, argument);
       } catch (error) {
-        context.log.error(`${name} failed.`, error);
+        context.log.error(`${name} failed: ${errorLine(error)}`);
         // Not awaited: a command ends with its work, not when a notification is read.
         void showError(error);
       }

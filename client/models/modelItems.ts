@@ -9,6 +9,8 @@ export type ModelChoice =
   | { kind: 'setting'; setting: string; error?: ListModelsRequest.Model['error'] }
   /** A name of the catalogue, or a hub id. */
   | { kind: 'download'; model: string; entry?: ModelCatalogueRequest.Entry }
+  /** The hub id in the input: it is read when it is accepted, because the row may be a key press behind. */
+  | { kind: 'typed' }
   | { kind: 'folder' };
 
 export interface ModelItem extends vscode.QuickPickItem {
@@ -23,7 +25,9 @@ const ORIGINS: Readonly<Record<ListModelsRequest.Model['origin'], string>> = {
 };
 
 /**
- * What is here, what can be had, and the ways to any other: a folder, or the id that was typed.
+ * What is here, what can be had, and the ways to any other: a folder, or the id that was typed. The first row is that id, or nothing; the
+ * others keep their places. The editor tells the active row by its place in a list that is changed at every key, so that a place which
+ * meant another row a moment ago would choose another model.
  * @param typed the text in the input
  */
 export function modelItems(
@@ -37,7 +41,7 @@ export function modelItems(
   const id = typedHubId(typed);
   const known = catalogue.find(({ name, repository }) => id !== undefined && [name, repository].includes(id));
   return [
-    ...(id !== undefined && !known ? [typedItem(id)] : []),
+    id !== undefined && !known ? typedItem(id) : separator(''),
     separator(vscode.l10n.t('on this machine')),
     ...models.map(modelItem),
     ...(offered.length > 0 ? [separator(vscode.l10n.t('to download'))] : []),
@@ -92,7 +96,7 @@ function typedItem(id: string): ModelItem {
     label: `$(cloud-download) ${id}`,
     description: vscode.l10n.t('from Hugging Face'),
     detail: vscode.l10n.t('Asks for its size and licence first; nothing is downloaded before you agree.'),
-    choice: { kind: 'download', model: id },
+    choice: { kind: 'typed' },
     alwaysShow: true,
   };
 }

@@ -1,7 +1,7 @@
 /** The measurement that the tab "Attention" asks for: one at a time, cancellable, told again to a page that was reloaded. */
 import * as vscode from 'vscode';
 import type { FromTokenView, ToTokenView } from '../../server/protocol';
-import { toErrorData } from '../errors';
+import { errorLine, toErrorData } from '../errors';
 import type { NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 
@@ -47,7 +47,7 @@ export class AttentionMeasurement implements vscode.Disposable {
       tell({ type: 'analyzed', run, analysis });
     } catch (error) {
       const data = toErrorData(error);
-      if (data.kind !== 'cancelled') this.log.warn(`No analysis: ${data.code}: ${data.message}`, error);
+      if (data.kind !== 'cancelled') this.log.warn(`No analysis: ${errorLine(error)}`);
       tell({ type: 'analysisFailed', run, error: data });
     } finally {
       if (this.running === own) this.running = undefined;

@@ -17,7 +17,7 @@ import {
 } from '../../server/protocol';
 import { warningWords } from '../../server/traceView/wording';
 import { fitSetting, reductionSetting } from '../configuration';
-import { actionFor, runAction, showError, toErrorData } from '../errors';
+import { actionFor, errorLine, runAction, showError, toErrorData } from '../errors';
 import { pickedImage, type NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
@@ -119,7 +119,9 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     try {
       return await Promise.all(images.map((image) => pictureOf(image, this.client)));
     } catch (error) {
-      this.log.info('The images that were shown before the reload are not there any more.', error);
+      this.log.info(
+        `The images that were shown before the reload are not there any more: ${errorLine(error)}`,
+      );
       return [];
     }
   }
@@ -258,7 +260,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
   private fail(run: Run, error: unknown): ErrorData {
     const data = toErrorData(error);
-    if (data.kind !== 'cancelled') this.log.warn(`No answer: ${data.code}: ${data.message}`, error);
+    if (data.kind !== 'cancelled') this.log.warn(`No answer: ${errorLine(error)}`);
     if (!run.announced) this.announce(run);
     this.finish(run, { type: 'failed', run: run.number, error: data, action: actionFor(data) });
     return data;
@@ -289,7 +291,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       {
         onMessage: (message) => {
           this.receive(message).catch((error: unknown) => {
-            this.log.error('The token view asked for what failed.', error);
+            this.log.error(`What the token view asked for failed: ${errorLine(error)}`);
             void showError(error);
           });
         },
@@ -398,7 +400,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     try {
       this.methods ??= await this.client.request(ReductionsRequest.type, {});
     } catch (error) {
-      this.log.error('The reductions could not be listed.', error);
+      this.log.error(`The reductions could not be listed: ${errorLine(error)}`);
     }
     const resource = resourceOf(this.images);
     const { status } = this.client;

@@ -6,6 +6,9 @@ import type { CallName, Calls, FromProcess, Progress, ToProcess } from './messag
 
 /** How much of the end of stderr is kept, in characters: it often names the cause of a crash. */
 const STDERR_TAIL = 4000;
+/** Colours of a terminal, which onnxruntime writes whether there is one or not. */
+// eslint-disable-next-line no-control-regex
+const COLOURS = /\u001b\[[\d;]*m/g;
 
 export interface CallOptions {
   onToken?: (piece: string, index: number) => void;
@@ -47,10 +50,14 @@ export class InferenceChild implements Disposable {
       // Never the parent's stdout, which carries LSP under --stdio.
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
-    this.#process.stdout?.setEncoding('utf8').on('data', (text: string) => log(text.trimEnd()));
+    const note = (text: string): void => {
+      const line = text.replace(COLOURS, '').trim();
+      if (line !== '') log(line);
+    };
+    this.#process.stdout?.setEncoding('utf8').on('data', note);
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#stderr = (this.#stderr + text).slice(-STDERR_TAIL);
-      log(text.trimEnd());
+      note(text);
     });
     this.#process.on('message', (message: FromProcess) => this.#receive(message));
     this.ended = new Promise((resolve) => {

@@ -185,6 +185,7 @@ export class Supervisor {
 
   /** Ends the process and forgets its crashes; the next question starts a new one. */
   async restart(): Promise<void> {
+    this.#options.log('Inference is restarted: the next question starts a new process.');
     this.#queue.failRunning();
     this.#forgive();
     await this.#endAll();
@@ -313,6 +314,7 @@ export class Supervisor {
       const { plan, note } = await this.#devices.choose(device, context);
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
+      const start = performance.now();
       void child.ended.then((exit) => this.#onEnd(child, exit));
       try {
         // The load is not lost on the next in the queue when this asker leaves.
@@ -323,8 +325,7 @@ export class Supervisor {
           context,
           () => this.#queue.waiting > 0,
         );
-        const { precision, reason } = loaded.precision;
-        this.#options.log(`Weights in ${precision}: ${reason}.`);
+        this.#options.log(loadedLine(loaded, (performance.now() - start) / 1000));
         this.#open = { child, choice, model: loaded, deviceNote: note };
         return this.#open;
       } catch (error) {
@@ -386,6 +387,7 @@ export class Supervisor {
     this.#crashTimes = [...this.#crashTimes.filter((time) => time > windowStart), Date.now()];
     if (this.#crashTimes.length < CRASH_BUDGET) return;
     this.#stopped = new InferenceStoppedError(CRASH_BUDGET, CRASH_WINDOW_MINUTES, exit);
+    this.#options.log(this.#stopped.message);
     this.#setIdle();
     this.#setStatus({ state: 'stopped', error: this.#stopped.toData() });
     this.#queue.failWaiting(this.#stopped);
@@ -416,4 +418,10 @@ export class Supervisor {
     void child.ended.then(() => this.#children.delete(child));
     return child;
   }
+}
+
+/** What was loaded, and where, for the log. */
+function loadedLine({ summary, device, precision }: LoadedModel, seconds: number): string {
+  const model = `${summary.name} (${summary.family}, ${(summary.parameters / 1e6).toPrecision(2)} million parameters)`;
+  return `Model ${model} is ready on ${device} after ${seconds.toFixed(1)} s. Weights in ${precision.precision}: ${precision.reason}.`;
 }

@@ -9,7 +9,8 @@ import { syntheticAnalysis } from '../../server/charts/testing/syntheticAnalysis
 import type { ErrorData, FromTokenView, ToTokenView } from '../../server/protocol';
 import { SYNTHETIC_METHODS, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
-import { launch, openEditorView, type EditorView, type Theme } from './browser';
+import { openEditorView, type EditorView, type Theme } from './browser';
+import { launchChromium } from '../tools/chromium.mjs';
 
 const AXE = readFileSync(createRequire(__filename).resolve('axe-core/axe.min.js'), 'utf8');
 const PNG = await sharp({ create: { width: 400, height: 200, channels: 3, background: '#14a03c' } })
@@ -40,7 +41,7 @@ const failed = (error: Partial<ErrorData>): ToTokenView => ({
 
 let browser: Browser;
 beforeAll(async () => {
-  browser = await launch();
+  browser = await launchChromium();
 });
 afterAll(() => browser.close());
 

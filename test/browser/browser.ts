@@ -1,15 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import type { BrowserContext, Page } from 'playwright-core';
 import type { FromTokenView } from '../../server/protocol';
-
-/** Where Debian and its relatives put the browser; `CHROMIUM` names another. */
-const CANDIDATES = [
-  process.env['CHROMIUM'],
-  '/usr/bin/chromium',
-  '/usr/bin/chromium-browser',
-  '/usr/bin/google-chrome',
-];
 
 export const ROOT = join(import.meta.dirname, '..', '..');
 
@@ -20,18 +12,6 @@ export function viewScript(): string {
 }
 /** Read once: a build that runs beside the tests must not change what they test halfway. */
 let script: string | undefined;
-
-/** @throws Error that says how to get a browser */
-export async function launch(): Promise<Browser> {
-  const executablePath = CANDIDATES.find((path) => path !== undefined && existsSync(path));
-  if (!executablePath)
-    throw new Error('These tests need Chromium: install it, or name it in the variable CHROMIUM.');
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'];
-  return chromium.launch({
-    executablePath,
-    args: [...args, '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-  });
-}
 
 export type Theme = 'vscode-light' | 'vscode-dark' | 'vscode-high-contrast' | 'vscode-high-contrast-light';
 

@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ToTokenView } from '../../server/protocol';
 import { SYNTHETIC_METHODS, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
-import { launch, openEditorView, type EditorView, type Theme } from './browser';
+import { openEditorView, type EditorView, type Theme } from './browser';
+import { launchChromium } from '../tools/chromium.mjs';
 
 const AXE = readFileSync(createRequire(__filename).resolve('axe-core/axe.min.js'), 'utf8');
 const PNG = await sharp({ create: { width: 400, height: 200, channels: 3, background: '#14a03c' } })
@@ -47,7 +48,7 @@ const THREE: ToTokenView[] = [
 
 let browser: Browser;
 beforeAll(async () => {
-  browser = await launch();
+  browser = await launchChromium();
 });
 afterAll(() => browser.close());
 

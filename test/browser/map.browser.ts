@@ -1,7 +1,8 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SYNTHETIC } from '../../webview/testing/syntheticResult';
-import { launch, settle } from './browser';
+import { settle } from './browser';
+import { launchChromium } from '../tools/chromium.mjs';
 import {
   answered,
   asked,
@@ -19,7 +20,7 @@ import {
 
 let browser: Browser;
 beforeAll(async () => {
-  browser = await launch();
+  browser = await launchChromium();
 });
 afterAll(() => browser.close());
 

@@ -8,13 +8,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { traceToHtml } from '../../server/features/traceExport/traceExport';
 import { SYNTHETIC, SYNTHETIC_METHODS, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
-import { launch, viewScript } from './browser';
+import { viewScript } from './browser';
+import { launchChromium } from '../tools/chromium.mjs';
 
 let browser: Browser;
 let folder: string;
 let png: Uint8Array;
 beforeAll(async () => {
-  browser = await launch();
+  browser = await launchChromium();
   folder = mkdtempSync(join(tmpdir(), 'fovea-page-'));
   png = await sharp({ create: { width: 320, height: 180, channels: 3, background: '#3060a0' } })
     .png()

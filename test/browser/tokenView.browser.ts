@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ToTokenView } from '../../server/protocol';
 import { SYNTHETIC, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
-import { launch, settle, type EditorView } from './browser';
+import { settle, type EditorView } from './browser';
+import { launchChromium } from '../tools/chromium.mjs';
 import {
   answered,
   asked,
@@ -25,7 +26,7 @@ const AXE = readFileSync(createRequire(__filename).resolve('axe-core/axe.min.js'
 
 let browser: Browser;
 beforeAll(async () => {
-  browser = await launch();
+  browser = await launchChromium();
 });
 afterAll(() => browser.close());
 

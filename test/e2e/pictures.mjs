@@ -18,7 +18,8 @@ import {
   shownRun,
   tokenView,
 } from './editor.mjs';
-import { launchBrowser, packageExtension, project } from './session.mjs';
+import { launchChromium } from '../tools/chromium.mjs';
+import { packageExtension, project } from './session.mjs';
 
 const pictures = join(project, 'media', 'walkthrough');
 const question = 'Which buttons are there?';
@@ -42,7 +43,7 @@ try {
   });
   await writeFile(join(workspace, 'tour.ts'), PAGE);
   server = await startCodeServer({ root, vsix: packageExtension(root) });
-  browser = await launchBrowser();
+  browser = await launchChromium();
   const page = await browser.newPage({ viewport: { width: 1200, height: 760 } });
   await openWorkbench(page, server.url, workspace);
 

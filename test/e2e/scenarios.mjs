@@ -250,14 +250,21 @@ export const scenarios = {
     await page.keyboard.press('Escape');
   },
 
-  async 'log: the command shows the output channel'({ page, screenshot }) {
+  async 'log: the command shows which model was loaded where, and nothing of questions and answers'({
+    page,
+    screenshot,
+  }) {
     await runCommand(page, 'Fovea: Show Log');
-    // What the channel says stays on the disk: this editor is without the native module that would read it.
     const channel = page.locator('.part.panel').getByRole('combobox');
     await until(
       () => channel.first().inputValue(),
       (name) => name === 'Fovea',
       'the channel in the panel',
+    );
+    await until(
+      () => logged(page),
+      (text) => /\[info\] Model fovea-nano \(.*\) is ready on cpu after/.test(text),
+      'the line about the model in the log',
     );
     await screenshot('21 log');
     await runCommand(page, 'View: Toggle Panel Visibility');
@@ -576,6 +583,12 @@ async function typeCommand(page, title) {
   await page.keyboard.type(title);
   await focusedRow(page, title.replace('Fovea: ', ''));
   await page.keyboard.press('Enter');
+}
+
+/** What the panel shows of a log: the lines that are on the screen. */
+async function logged(page) {
+  const lines = await page.locator('.part.panel .view-line').allInnerTexts();
+  return lines.join('\n').replace(/\u00a0/g, ' ');
 }
 
 async function placeholder(page, expected) {

@@ -444,6 +444,25 @@ describe('the status', () => {
   });
 });
 
+describe('the log', () => {
+  it('tells model and device, restarts, and crashes with their causes; never what was asked or answered', async () => {
+    await start();
+    await server.ask(script({ id: 1, pieces: ['secret ', 'answer'] }));
+    await server.request(RestartInferenceRequest.type, {});
+    await failure(server.ask(script({ id: 2, crash: 'prefill' })));
+    const log = server.log.join('\n');
+    for (const told of [
+      /^Model fake \(fake, .+ parameters\) is ready on cpu after .+ s\. Weights in fp32/m,
+      /^Inference is restarted/m,
+      /^The inference process ended unexpectedly\. The system killed it/m,
+    ])
+      expect(log).toMatch(told);
+    expect(log).not.toContain('secret');
+    // eslint-disable-next-line no-control-regex
+    expect(log).not.toMatch(/\u001b/);
+  });
+});
+
 describe('restarting and other models', () => {
   it('fails the running question as restarted', async () => {
     await start();

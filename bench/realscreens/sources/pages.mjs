@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { startCodeServer } from '../../../test/e2e/codeServer.mjs';
-import { launchBrowser } from '../../../test/e2e/session.mjs';
+import { launchChromium } from '../../../test/tools/chromium.mjs';
 
 const run = promisify(execFile);
 
@@ -331,7 +331,7 @@ export async function takePages(wanted) {
   const documents = existsSync(NODE_DOCUMENTATION) ? DOCUMENTS.filter(wanted) : [];
   const editors = EDITORS.filter(wanted);
   if (components.length + documents.length + editors.length === 0) return [];
-  const browser = await launchBrowser();
+  const browser = await launchChromium();
   try {
     const screens = [];
     if (components.length > 0) {
