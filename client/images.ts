@@ -6,6 +6,7 @@ import {
   type HoverCommandArgument,
   type ImageReference,
   type ImageSource,
+  type PixelRect,
 } from '../server/protocol';
 import { FoveaRequestError, type FoveaLanguageClient } from './languageClient';
 import { isImage } from './imageFiles';
@@ -16,6 +17,8 @@ import type { Memory } from './memory';
 export interface NamedImage {
   source: ImageSource;
   name: string;
+  /** Where the image was cut out of another one. */
+  part?: { of: NamedImage; rect: PixelRect };
 }
 
 /**

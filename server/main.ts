@@ -159,11 +159,11 @@ answer(AnalyzeRequest.type, (params, { signal, progress }) =>
 
 answer(ImageFactsRequest.type, async ({ image }) => imageFacts(await direct(image), workspaceFolders));
 
-answer(PictureRequest.type, async ({ image }, { signal }) => {
+answer(PictureRequest.type, async ({ image, part }, { signal }) => {
   const settings = await settingsOf(image);
   const { bytes } = await load(image, settings);
   const limits = { maxPixels: settings.image.maxMegapixels * 1e6 };
-  const png = await running().supervisor.picture({ image: bytes, limits }, signal);
+  const png = await running().supervisor.picture({ image: bytes, part, limits }, signal);
   return { base64: Buffer.from(png).toString('base64') };
 });
 

@@ -556,6 +556,8 @@ export namespace PictureRequest {
   export const method = 'fovea/picture';
   export interface Params {
     image: ImageSource;
+    /** Only this part of it, which is cut out before anything is scaled. */
+    part?: PixelRect;
   }
   export interface Result {
     /** A PNG: upright, opaque, and scaled down where its longer side had more than 2048 pixels. */
@@ -907,6 +909,8 @@ export interface TokenViewPicture {
   /** Source size in pixels, where it is known before an answer's trace tells it. */
   width?: number;
   height?: number;
+  /** A part of another image, which the view can go back to. */
+  isPart?: boolean;
 }
 
 /** Something that the user should know about an answer, with at most one way to act on it. */
@@ -969,8 +973,16 @@ export type ToTokenView =
 export type FromTokenView =
   /** The view can receive. `runs`: the answers that it still has from before it was hidden or reloaded; what else there is it wants to be told. */
   | { type: 'ready'; runs: number[] }
-  /** Ask about the pictures that the view shows. */
-  | { type: 'ask'; question: string; reduction: string; fit: 'pad' | 'crop' }
+  /** Ask about the pictures that the view shows, or about a part of one of them alone. */
+  | {
+      type: 'ask';
+      question: string;
+      reduction: string;
+      fit: 'pad' | 'crop';
+      part?: { image: number; rect: PixelRect };
+    }
+  /** The view shows a part of an image: show all of it again. */
+  | { type: 'wholeImage' }
   | { type: 'cancel'; run: number }
   /** Measure the attention of an answered question about the pictures that the view shows. */
   | { type: 'analyze'; run: number; question: string; fit: 'pad' | 'crop' }

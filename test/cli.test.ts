@@ -104,6 +104,23 @@ describe('fovea ask', () => {
     if (ending === 'png') expect((await sharp(written).metadata()).width).toBeGreaterThan(100);
   });
 
+  it('--part asks about a rectangle as if it were the image', async () => {
+    const { width = 0, height = 0 } = await sharp(IMAGE).metadata();
+    const [left, top] = [Math.floor(width / 4), Math.floor(height / 3)];
+    const rect = { left, top, width: Math.ceil(width / 2), height: Math.ceil(height / 2) };
+    const cut = path.join(folder, 'cut.png');
+    await sharp(IMAGE).extract(rect).png().toFile(cut);
+    const part = `${rect.left},${rect.top},${rect.width},${rect.height}`;
+    const short = ['--json', '--max-tokens', '2'];
+    const [ofPart, ofFile, whole] = await Promise.all([
+      ask(IMAGE, '--part', part, ...short),
+      ask(cut, ...short),
+      ask(IMAGE, ...short),
+    ]).then((outcomes) => outcomes.map(({ stdout }) => JSON.parse(stdout).firstStep));
+    expect(ofPart).toEqual(ofFile);
+    expect(ofPart).not.toEqual(whole);
+  });
+
   it('takes a whole prompt with --raw-prompt', async () => {
     const args = ['ask', IMAGE, fixture.description.promptText, '--raw-prompt', '--model', fixture.directory];
     const result = JSON.parse(
@@ -129,6 +146,9 @@ describe('bad usage exits with 2', () => {
     [['ask', IMAGE, 'a', '--reduce', 'fastvv:layer=2'], /fastv/],
     [['ask', IMAGE, 'a', '--reduce', 'fastv:layer=2,keep=0'], /keep/],
     [['ask', IMAGE, 'a', '--trace', 'trace.gif'], /\.html, \.json or \.png/],
+    [['ask', IMAGE, 'a', '--part', '1,2,3'], /--part 120,40,640,360/],
+    [['ask', IMAGE, 'a', '--part', '1,2,0,3'], /--part 120,40,640,360/],
+    [['ask', IMAGE, 'a', '--part', '100000,0,3,3'], /nothing of the image in that part/],
     [['ask', path.join(folder, 'absent.png'), 'a'], /no such file/],
     [['inspect', 'a', 'b'], /one folder/],
   ])('%j', async (args, words) => {

@@ -1,5 +1,5 @@
 import { analysisPage } from '../server/charts/analysisPage';
-import type { AnswerResult, FromTokenView, TokenId } from '../server/protocol';
+import type { AnswerResult, FromTokenView, PixelRect, TokenId } from '../server/protocol';
 import { locateToken } from '../server/traceView/geometry';
 import { analysisToJson, answersToJson } from '../server/traceView/json';
 import { AnswerPanel } from './answer';
@@ -62,14 +62,17 @@ export class App implements Actions {
     const restored = host.page ? stateOfPage(host.page.answers) : restoredState(host.loadState());
     this.state = restored ?? INITIAL_STATE;
     let toolbar: Toolbar | undefined = undefined;
-    this.map = new MapView(this, (percent) => toolbar?.showZoom(percent));
+    const ask = new AskForm(this);
+    this.map = new MapView(this, (percent, part) => {
+      toolbar?.showZoom(percent);
+      ask.showPart(part);
+    });
     toolbar = new Toolbar(this, this.map);
     this.inspector = new Inspector(this, () => this.map.picture);
     const answer = new AnswerPanel(this);
     const compare = new Compare(this);
     const legend = new Legend(this);
     const stages = new StageBar(this);
-    const ask = new AskForm(this);
     const table = new TokenTable(this);
     const first = new FirstRun(this);
     const tabs = new Tabs(this);
@@ -152,8 +155,9 @@ export class App implements Actions {
     this.host.post(message);
   }
 
-  ask(question: string, reduction: string, fit: 'pad' | 'crop'): void {
-    this.host.post({ type: 'ask', question, reduction, fit });
+  ask(question: string, reduction: string, fit: 'pad' | 'crop', rect?: PixelRect): void {
+    const part = rect && { image: this.state.look.image, rect };
+    this.host.post({ type: 'ask', question, reduction, fit, ...(part ? { part } : {}) });
   }
 
   exportPicture(): void {

@@ -1,4 +1,4 @@
-import type { ReductionDescription, ReductionParameter } from '../server/protocol';
+import type { PixelRect, ReductionDescription, ReductionParameter } from '../server/protocol';
 import { fill, h, setAttribute, type Child } from './dom';
 import {
   defaultPart,
@@ -24,6 +24,7 @@ export class AskForm implements Part {
   private readonly methodList = h('div', { class: 'methods' });
   private readonly problem = h('p', { class: 'field-problem', role: 'alert' });
   private readonly submit: HTMLElement;
+  private readonly submitPart: HTMLElement;
   private readonly heading = h('h2', {}, 'Ask');
   readonly element = h('section', { class: 'panel ask', 'aria-label': 'Ask again' });
   private readonly memo = new Memo();
@@ -32,9 +33,20 @@ export class AskForm implements Part {
   private fit: 'pad' | 'crop' = 'pad';
   private draft = '';
   private busy = false;
+  /** What of the picture is in sight, where that is a part only. */
+  private part: PixelRect | undefined;
 
   constructor(private readonly actions: Actions) {
     this.submit = button({ label: 'Ask', primary: true, onClick: () => this.ask() });
+    this.submitPart = button({
+      label: 'Ask About Visible Part',
+      icon: 'closer',
+      text: true,
+      onClick: () => this.ask(this.part),
+    });
+    this.submitPart.title =
+      'Cuts out what of the picture is in sight, so that the model sees it larger: zoom and pan to what matters.';
+    this.submitPart.hidden = true;
     this.question.addEventListener('keydown', (event) => {
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
@@ -46,7 +58,7 @@ export class AskForm implements Part {
       this.question,
       this.methodList,
       this.problem,
-      h('p', { class: 'buttons' }, this.submit),
+      h('p', { class: 'buttons' }, this.submit, this.submitPart),
     );
   }
 
@@ -57,7 +69,7 @@ export class AskForm implements Part {
     this.heading.textContent = run ? 'Ask again' : 'Ask';
     if (draft !== this.draft) setControlValue(this.question, (this.draft = draft));
     this.busy = busyRun(state) !== undefined;
-    setDisabled(this.submit, this.busy);
+    for (const control of [this.submit, this.submitPart]) setDisabled(control, this.busy);
     // Another run or other settings fill the form anew; typing in it does not.
     if (this.memo.changed(setup, run?.number, run?.reduction)) {
       this.methods = setup.methods;
@@ -69,17 +81,23 @@ export class AskForm implements Part {
     }
   }
 
+  /** Offers to ask about the part of the picture that is in sight, where it is a part. */
+  showPart(part: PixelRect | undefined): void {
+    this.part = part;
+    this.submitPart.hidden = part === undefined;
+  }
+
   /** The caret goes into the question, and the page stays where it is. */
   focus(): void {
     this.question.focus({ preventScroll: true });
   }
 
-  private ask(): void {
+  private ask(part?: PixelRect): void {
     const question = this.draftText();
     const problem = this.check();
     this.problem.textContent = problem ?? '';
     if (problem !== undefined || this.busy) return;
-    this.actions.ask(question, joinSpec(this.parts), this.fit);
+    this.actions.ask(question, joinSpec(this.parts), this.fit, part);
   }
 
   private draftText(): string {

@@ -1,4 +1,4 @@
-import type { FromTokenView, ReductionDescription, TokenId } from '../server/protocol';
+import type { FromTokenView, PixelRect, ReductionDescription, TokenId } from '../server/protocol';
 import { methodNames, type MethodNames } from '../server/traceView/wording';
 import type { RunModel } from './runModel';
 import type { Look, Run, State } from './state';
@@ -24,7 +24,8 @@ export interface Actions {
   show(run: number): void;
   hover(id: TokenId | undefined): void;
   post(message: FromTokenView): void;
-  ask(question: string, reduction: string, fit: 'pad' | 'crop'): void;
+  /** @param part only this part of the picture on the map, in its own pixels */
+  ask(question: string, reduction: string, fit: 'pad' | 'crop', part?: PixelRect): void;
   exportPicture(): void;
   exportData(): void;
   exportPage(): void;

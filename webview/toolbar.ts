@@ -26,6 +26,7 @@ export class Toolbar implements Part {
     oninput: () => this.actions.set({ opacity: Number(this.opacity.value) / 100 }),
   });
   private readonly overlay = h('span', { class: 'overlay-button' });
+  private readonly whole = h('span', { class: 'whole-button' });
   private readonly exports = h('div', { class: 'tools exports' });
   private readonly zoomTools: HTMLElement;
   readonly element: HTMLElement;
@@ -47,6 +48,7 @@ export class Toolbar implements Part {
       'header',
       { class: 'toolbar' },
       this.title,
+      this.whole,
       this.choices,
       h('div', { class: 'tools display' }, this.overlay, this.opacity),
       this.zoomTools,
@@ -81,6 +83,18 @@ export class Toolbar implements Part {
       this.title,
       h('bdi', { title: name }, name),
       size !== '' && h('span', { class: 'muted numbers' }, ` ${size}`),
+    );
+    fill(
+      this.whole,
+      picture?.isPart === true &&
+        canAsk &&
+        button({
+          label: 'Whole Image',
+          icon: 'picture',
+          text: true,
+          class: 'quiet',
+          onClick: () => this.actions.post({ type: 'wholeImage' }),
+        }),
     );
     if (!model) return;
     fill(

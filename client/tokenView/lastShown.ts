@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import * as vscode from 'vscode';
-import type { TokenViewAnswer } from '../../server/protocol';
+import type { PixelRect, TokenViewAnswer } from '../../server/protocol';
 import { roundedResult } from '../../server/traceView/json';
 import { parseTokenViewAnswer } from '../../server/traceView/messages';
 import type { NamedImage } from '../images';
@@ -19,8 +19,10 @@ export interface Shown {
 }
 
 /** As stored: an image without a file of its own is kept in the extension's storage folder under its hash. */
-type StoredImage =
-  { name: string; uri: string; outsideWorkspace?: boolean } | { name: string; stored: string };
+type StoredImage = ({ uri: string; outsideWorkspace?: boolean } | { stored: string }) & {
+  name: string;
+  part?: { of: StoredImage; rect: PixelRect };
+};
 
 export class LastShown {
   private readonly file: vscode.Uri;
@@ -71,7 +73,12 @@ export class LastShown {
     await vscode.workspace.fs.writeFile(this.file, Buffer.from(JSON.stringify(content)));
   }
 
-  private async store({ name, source }: NamedImage): Promise<StoredImage | undefined> {
+  private async store({ name, source, part }: NamedImage): Promise<StoredImage | undefined> {
+    // A part is stored like any image; what it is a part of, only where that is a file.
+    if (part && 'uri' in part.of.source) {
+      const [stored, of] = await Promise.all([this.store({ name, source }), this.store(part.of)]);
+      return stored && of ? { ...stored, part: { of, rect: part.rect } } : stored;
+    }
     if ('uri' in source && source.uri.startsWith('file:')) return { name, ...source };
     if (!('base64' in source)) return undefined;
     const bytes = Buffer.from(source.base64, 'base64');
@@ -84,7 +91,12 @@ export class LastShown {
     return { name, stored };
   }
 
-  private async restore(image: StoredImage): Promise<NamedImage | undefined> {
+  private async restore({ part, ...image }: StoredImage): Promise<NamedImage | undefined> {
+    const [restored, of] = await Promise.all([this.restoreAlone(image), part && this.restore(part.of)]);
+    return restored && part && of ? { ...restored, part: { of, rect: part.rect } } : restored;
+  }
+
+  private async restoreAlone(image: StoredImage): Promise<NamedImage | undefined> {
     if ('uri' in image) {
       const { name, uri, outsideWorkspace } = image;
       return { name, source: { uri, outsideWorkspace } };

@@ -5,6 +5,7 @@ import {
   ImageFactsRequest,
   PictureRequest,
   type ImageFacts,
+  type PixelRect,
   type TokenViewPicture,
 } from '../../server/protocol';
 import type { NamedImage } from '../images';
@@ -31,7 +32,37 @@ export async function pictureOf(
   const facts = await client.request(ImageFactsRequest.type, { image: image.source }, token);
   const swapped = facts.orientation !== undefined && facts.orientation >= 5;
   const [width, height] = swapped ? [facts.height, facts.width] : [facts.width, facts.height];
-  return { name: image.name, dataUrl: await dataUrl(image, facts, client, token), width, height };
+  return {
+    name: image.name,
+    dataUrl: await dataUrl(image, facts, client, token),
+    width,
+    height,
+    ...(image.part ? { isPart: true } : {}),
+  };
+}
+
+/**
+ * A rectangle of an image as an image of its own, so that the model sees it as large as it can. A part of a part is cut out of the
+ * whole image.
+ */
+export async function partOf(
+  image: NamedImage,
+  rect: PixelRect,
+  client: FoveaLanguageClient,
+): Promise<NamedImage> {
+  const outer = image.part?.rect ?? { x: 0, y: 0 };
+  const whole = image.part?.of ?? image;
+  const part = { ...rect, x: outer.x + rect.x, y: outer.y + rect.y };
+  const { base64 } = await client.request(PictureRequest.type, { image: whole.source, part });
+  const name = vscode.l10n.t(
+    '{0} ({1} × {2} at {3}, {4})',
+    whole.name,
+    part.width,
+    part.height,
+    part.x,
+    part.y,
+  );
+  return { name, source: { base64, name }, part: { of: whole, rect: part } };
 }
 
 async function dataUrl(

@@ -25,7 +25,7 @@ import { AttentionMeasurement } from './attentionMeasurement';
 import { saveExport } from './saveExport';
 import { droppedImage, imageFromView } from './incoming';
 import { NO_IMAGE_TITLE, TOKEN_VIEW_TYPE, TokenViewPanel } from './panel';
-import { pictureOf } from './picture';
+import { partOf, pictureOf } from './picture';
 import type { LastAnswer, LastShown } from './lastShown';
 
 /** A question as commands ask it; what is absent follows the settings. */
@@ -322,11 +322,14 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         await this.sendSetup();
         return this.catchUp(message.runs);
       case 'ask': {
-        const { question, reduction, fit } = message;
+        const { question, reduction, fit, part } = message;
+        const images = part ? [await this.part(part)] : this.images;
         // Whoever asks here wants to see what it costs now, not what it cost once.
-        await this.ask({ images: this.images, question, reduction, fit, fresh: true });
+        await this.ask({ images, question, reduction, fit, fresh: true });
         return;
       }
+      case 'wholeImage':
+        return this.showImages(this.images.map((image) => image.part?.of ?? image));
       case 'cancel':
         if (this.run?.number === message.run) this.run.cancellation.cancel();
         return;
@@ -356,6 +359,12 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
       case 'log':
         return this.log.info(`Token view: ${message.message}`);
     }
+  }
+
+  private part({ image, rect }: (FromTokenView & { type: 'ask' })['part'] & object): Promise<NamedImage> {
+    const named = this.images.at(image);
+    if (!named) throw new Error(`the view has no image ${image}`);
+    return partOf(named, rect, this.client);
   }
 
   private async pickImage(): Promise<void> {
@@ -417,7 +426,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
 
 /** The file whose folder decides which settings apply. */
 function resourceOf(images: readonly NamedImage[]): vscode.Uri | undefined {
-  const source = images[0]?.source;
+  const source = (images[0]?.part?.of ?? images[0])?.source;
   return source && 'uri' in source && source.uri.startsWith('file:')
     ? vscode.Uri.parse(source.uri)
     : undefined;

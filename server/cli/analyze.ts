@@ -2,7 +2,7 @@ import { analysisPage } from '../charts/analysisPage';
 import { attentionFigures } from '../charts/attention';
 import type { AttentionAnalysis } from '../protocol';
 import type { AnalyzeCommand } from './arguments';
-import { readImageFile } from './ask';
+import { readImage } from './imageFile';
 import { openModel } from './openModel';
 import { progressLine } from './progress';
 import { textTable } from './table';
@@ -13,7 +13,7 @@ const NOT_IN_TEXT = 'image-shares';
 
 /** `fovea analyze`: where the model looks while it answers, as tables, one JSON object or a page of charts. */
 export async function analyze(command: AnalyzeCommand, signal: AbortSignal): Promise<void> {
-  const image = await readImageFile(command.image);
+  const image = await readImage(command);
   const progress = progressLine();
   const model = await openModel(command, signal, progress);
   try {

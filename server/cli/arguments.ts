@@ -6,7 +6,7 @@ import { parseReduction } from '../llava/reduction/parse';
 import { PRECISION_CHOICES, type PrecisionChoice } from '../llava/checkpoint/precision';
 import { REDUCTIONS } from '../llava/reduction/registry';
 import { DEVICE_CHOICES, type DeviceChoice } from '../llava/runtime/device';
-import type { SamplingOptions } from '../protocol';
+import type { PixelRect, SamplingOptions } from '../protocol';
 import { embeddedModelDirectory } from './embeddedModel';
 
 export const VERSION = version;
@@ -16,6 +16,7 @@ type OptionsConfig = NonNullable<ParseArgsConfig['options']>;
 export interface AskCommand {
   name: 'ask';
   image: string;
+  part: PixelRect | undefined;
   question: string;
   model: string;
   reduction: string;
@@ -47,6 +48,7 @@ export interface DevicesCommand {
 export interface AnalyzeCommand {
   name: 'analyze';
   image: string;
+  part: PixelRect | undefined;
   question: string;
   model: string;
   device: DeviceChoice;
@@ -111,6 +113,7 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
                           all parameters: docs/methods.md
   --device <device>       ${DEVICE_CHOICES.join(' | ')} (default: auto)
   --precision <p>         ${PRECISION_CHOICES.join(' | ')}: the decoder's weights as they are, or in 4 bits (default: auto)
+  --part <x,y,w,h>        only this rectangle of the image, in pixels, which the model then sees larger
   --fit <fit>             pad: the whole image (default) | crop: the middle square
   --max-tokens <n>        longest answer
   --temperature <t>       0 = always the likeliest token (default)
@@ -122,13 +125,13 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
   --json                  one JSON object on stdout and nothing else
 
 compare asks the same question under every --reduce and shows answers, tokens, times, memory and multiplications side
-by side; what differs from the first answer is marked. It takes --model, --device, --precision, --fit,
+by side; what differs from the first answer is marked. It takes --model, --device, --precision, --part, --fit,
 --max-tokens and --system.
   --html <file>           a page with the token maps
 
 analyze asks without reduction and shows where the model looks: attention by type of token, layer and answer
 token, the vision tower's spread over the patches, and how likely the answer is when all image tokens are dropped
-from any layer on. It takes --model, --device, --precision, --fit, --max-tokens and --system as above.
+from any layer on. It takes --model, --device, --precision, --part, --fit, --max-tokens and --system as above.
   --html <file>           a page of charts
 
 inspect tells shapes, memory and work, and predicts memory and time until the first token on the CPU of this machine, whose speed it
@@ -151,6 +154,7 @@ const QUESTION_OPTIONS = {
   model: { type: 'string' },
   device: { type: 'string', default: 'auto' },
   precision: { type: 'string', default: 'auto' },
+  part: { type: 'string' },
   fit: { type: 'string', default: 'pad' },
   system: { type: 'string' },
   'max-tokens': { type: 'string' },
@@ -204,6 +208,7 @@ function parseAsk(args: readonly string[]): AskCommand {
     name: 'ask',
     image,
     question,
+    part: part(values.part),
     model: values.model ?? embeddedModelDirectory(),
     reduction: values.reduce,
     device: oneOf('device', values.device, DEVICE_CHOICES),
@@ -248,6 +253,7 @@ function greedyQuestion(
 ): Omit<AnalyzeCommand, 'name'> {
   return {
     ...imageAndQuestion(command, positionals),
+    part: part(values.part),
     model: values.model ?? embeddedModelDirectory(),
     device: oneOf('device', values.device, DEVICE_CHOICES),
     precision: oneOf('precision', values.precision, PRECISION_CHOICES),
@@ -276,6 +282,18 @@ function imageAndQuestion(
 
 function maxTokens(text: string | undefined): number | undefined {
   return number('max-tokens', text, { minimum: 1, maximum: 65536, integer: true });
+}
+
+function part(text: string | undefined): PixelRect | undefined {
+  if (text === undefined) return undefined;
+  const numbers = /^\d+(,\d+){3}$/.test(text) ? text.split(',').map(Number) : [];
+  const [x, y, width, height] = numbers;
+  if (!(width > 0 && height > 0))
+    throw usageError(
+      `--part cannot be "${text}".`,
+      'Give left, top, width and height in pixels, for example --part 120,40,640,360.',
+    );
+  return { x, y, width, height };
 }
 
 function htmlPath(file: string | undefined): string | undefined {

@@ -1,19 +1,14 @@
-import { readFile, stat } from 'node:fs/promises';
-
-import { InputError } from '../llava/errors';
 import type { AnswerResult, ImageLayout } from '../protocol';
 import type { AskCommand } from './arguments';
 import { formatCosts, formatWarning } from './format';
+import { readImage } from './imageFile';
 import { openModel } from './openModel';
 import { progressLine } from './progress';
 import { writeTrace } from './trace';
 
-/** Files larger than this are not images that anyone asks about; they would only fill the memory. */
-const MAX_IMAGE_BYTES = 256 * 1024 * 1024;
-
 /** `fovea ask`: streams the answer to stdout and the costs to stderr, or prints one JSON object. */
 export async function ask(command: AskCommand, signal: AbortSignal): Promise<void> {
-  const image = await readImageFile(command.image);
+  const image = await readImage(command);
   const progress = progressLine();
   const model = await openModel(command, signal, progress);
   progress.clear();
@@ -88,32 +83,4 @@ function rasterIndices(ids: readonly number[], images: readonly ImageLayout[]): 
       .filter((id) => id >= image.firstId && id < image.firstId + image.patches)
       .map((id) => id + offset);
   });
-}
-
-export async function readImageFile(file: string): Promise<Uint8Array> {
-  let size: number;
-  try {
-    const facts = await stat(file);
-    if (!facts.isFile()) throw new Error('It is not a file.');
-    size = facts.size;
-  } catch (error) {
-    throw new InputError({
-      code: 'image.unreadable',
-      message: `The image ${file} cannot be read.`,
-      why:
-        (error as NodeJS.ErrnoException).code === 'ENOENT'
-          ? 'There is no such file.'
-          : (error as Error).message,
-      nextStep: 'Check the path.',
-      cause: error,
-    });
-  }
-  if (size > MAX_IMAGE_BYTES) {
-    throw new InputError({
-      code: 'image.too-large',
-      message: `The image ${file} has ${Math.round(size / 1024 / 1024)} MB; at most ${MAX_IMAGE_BYTES / 1024 / 1024} MB are read.`,
-      nextStep: 'Save a smaller copy and ask about that.',
-    });
-  }
-  return readFile(file);
 }

@@ -7,7 +7,8 @@ import { REDUCTIONS } from '../llava/reduction/registry';
 import type { AnswerResult, ErrorData } from '../protocol';
 import { mergedWords, plainWords } from '../traceView/wordDiff';
 import type { CompareCommand } from './arguments';
-import { jsonOutput, readImageFile } from './ask';
+import { jsonOutput } from './ask';
+import { readImage } from './imageFile';
 import { bytes, milliseconds } from './format';
 import { openModel } from './openModel';
 import { progressLine } from './progress';
@@ -21,7 +22,7 @@ export type ComparedRun =
 
 /** `fovea compare`: one question under several reductions, the model loaded once. */
 export async function compare(command: CompareCommand, signal: AbortSignal): Promise<void> {
-  const image = await readImageFile(command.image);
+  const image = await readImage(command);
   const progress = progressLine();
   const model = await openModel(command, signal, progress);
   const question = {

@@ -20,7 +20,7 @@ import type { Size } from '../llava/vision/anyres';
 import { imageFacts } from '../llava/vision/decode';
 import type { DeviceReport } from '../inference/devices';
 import type { InspectCommand } from './arguments';
-import { readImageFile } from './ask';
+import { readImageFile } from './imageFile';
 import { outcome } from './devices';
 import { bytes } from './format';
 import { machineDevices } from './openModel';

@@ -1,4 +1,11 @@
-import type { AnswerResult, AttentionAnalysis, ErrorData, ModelSummary, SamplingOptions } from '../protocol';
+import type {
+  AnswerResult,
+  AttentionAnalysis,
+  ErrorData,
+  ModelSummary,
+  PixelRect,
+  SamplingOptions,
+} from '../protocol';
 import type { DevicePlan } from '../llava/runtime/device';
 import type { SelfTestReport } from '../llava/runtime/selfTest';
 import type { ChosenPrecision, PrecisionChoice } from '../llava/checkpoint/precision';
@@ -66,6 +73,8 @@ export interface ExportOrder {
 export interface PictureOrder {
   /** The encoded file. */
   image: Uint8Array;
+  /** Only this part of the upright image. */
+  part?: PixelRect;
   limits: ImageLimits;
 }
 

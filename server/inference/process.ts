@@ -51,9 +51,9 @@ const engine: Engine = {
     const { exportAnswer } = await import('../features/exportAnswer');
     return exportAnswer(order, path.join(__dirname, 'webview.js'));
   },
-  async picture({ image, limits }) {
+  async picture({ image, part, limits }) {
     const { toPng } = await import('../llava/vision/decode');
-    return toPng(image, MAX_PICTURE_SIDE, limits);
+    return toPng(image, MAX_PICTURE_SIDE, limits, part);
   },
 };
 

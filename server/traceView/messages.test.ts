@@ -34,6 +34,14 @@ const toView: ToTokenView[] = [
 const fromView: FromTokenView[] = [
   { type: 'ready', runs: [] },
   { type: 'ask', question: 'What?', reduction: 'fastv:layer=2,keep=0.5', fit: 'crop' },
+  {
+    type: 'ask',
+    question: 'What?',
+    reduction: 'none',
+    fit: 'pad',
+    part: { image: 0, rect: { x: 3, y: 0, width: 40, height: 20 } },
+  },
+  { type: 'wholeImage' },
   { type: 'cancel', run: 3 },
   { type: 'pickImage' },
   { type: 'image', name: 'x', dataUrl: picture.dataUrl },
@@ -74,6 +82,7 @@ describe('messages', () => {
       'scores',
       'paper',
       'default',
+      'part',
     ]);
     for (const [messages, parse] of [
       [toView, parseToTokenView],

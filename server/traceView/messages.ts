@@ -200,6 +200,7 @@ const picture = shape({
   dataUrl: any((value) => value === '', dataUrl),
   width: optional(positive),
   height: optional(positive),
+  isPart: optional(boolean),
 });
 const fit = oneOf('pad', 'crop');
 const question = { pictures: list(picture), question: text, reduction: text, fit };
@@ -259,6 +260,7 @@ const parameter = any(
     type: oneOf('budget'),
     minimum: count,
     auto: optional(boolean),
+    share: optional(number),
     default: text,
     description: text,
   }),
@@ -308,7 +310,8 @@ const toTokenView: Readonly<Record<ToTokenView['type'], Check>> = {
 
 const fromTokenView: Readonly<Record<FromTokenView['type'], Check>> = {
   ready: shape({ runs: list(count) }),
-  ask: shape({ question: text, reduction: text, fit }),
+  ask: shape({ question: text, reduction: text, fit, part: optional(shape({ image: count, rect })) }),
+  wholeImage: shape({}),
   cancel: shape({ run: count }),
   analyze: shape({ run: count, question: text, fit }),
   cancelAnalysis: shape({ run: count }),

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import type { Browser } from 'playwright-core';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ToTokenView } from '../../server/protocol';
+import type { FromTokenView, ToTokenView } from '../../server/protocol';
 import { SYNTHETIC, syntheticResult } from '../../webview/testing/syntheticResult';
 import { HOSTILE_TEXTS } from '../hostile/texts';
 import { settle, type EditorView } from './browser';
@@ -157,6 +157,41 @@ describe('every state', () => {
         expect(ofType(await posted(), 'ask')).toEqual([
           { type: 'ask', question: 'Is it dark?', reduction: 'none', fit: 'pad' },
         ]);
+      },
+    ));
+
+  it('zoomed in: can ask about what is in sight alone, and go back to the whole image', () =>
+    withView(
+      [setup, { type: 'picture', pictures: [{ name: 'a.png', dataUrl, width: 1920, height: 1080 }] }],
+      async ({ page, posted, send }) => {
+        const part = page.getByRole('button', { name: 'Ask About Visible Part' });
+        await page.locator('.ask textarea').fill('Is it dark?');
+        expect(await part.isVisible()).toBe(false);
+        for (let step = 0; step < 6; step += 1) await page.getByRole('button', { name: 'Zoom in' }).click();
+        await part.click();
+        const [message] = ofType(await posted(), 'ask') as Extract<FromTokenView, { type: 'ask' }>[];
+        expect(message).toMatchObject({ question: 'Is it dark?', reduction: 'none', fit: 'pad' });
+        const { image, rect } = message.part!;
+        expect(image).toBe(0);
+        expect(rect.width * rect.height).toBeLessThan(0.6 * 1920 * 1080);
+        // Zoomed about the middle.
+        expect(Math.abs(rect.x + rect.width / 2 - 960)).toBeLessThan(20);
+        expect(Math.abs(rect.y + rect.height / 2 - 540)).toBeLessThan(20);
+
+        await page.getByRole('button', { name: 'Fit' }).click();
+        await part.waitFor({ state: 'hidden' });
+
+        const name = 'a.png (640 × 360 at 640, 360)';
+        await send({
+          type: 'asked',
+          run: 1,
+          pictures: [{ name, dataUrl, width: 640, height: 360, isPart: true }],
+          question: 'Is it dark?',
+          reduction: 'none',
+          fit: 'pad',
+        });
+        await page.getByRole('button', { name: 'Whole Image' }).click();
+        expect(ofType(await posted(), 'wholeImage')).toEqual([{ type: 'wholeImage' }]);
       },
     ));
 });

@@ -143,7 +143,10 @@ const engine: Engine = {
       },
     };
   },
-  picture: ({ image }) => Promise.resolve(Buffer.from(`picture of ${image.byteLength} bytes`)),
+  picture: ({ image, part }) =>
+    Promise.resolve(
+      Buffer.from(`picture of ${image.byteLength} bytes${part ? `, part ${JSON.stringify(part)}` : ''}`),
+    ),
   export: (order) =>
     Promise.resolve({
       name: `fake.${order.format}`,

@@ -526,6 +526,13 @@ describe('pictures', () => {
     await until(() => !isAlive(server.inferenceIds()[1]), 'the end of the drawing process');
   });
 
+  it('may be of a part of the image', async () => {
+    await start();
+    const part = { x: 1, y: 2, width: 3, height: 4 };
+    const { base64 } = await server.request(PictureRequest.type, { image: { uri: image }, part });
+    expect(Buffer.from(base64, 'base64').toString()).toMatch(/, part {"x":1,"y":2,"width":3,"height":4}$/);
+  });
+
   it('of a file outside the workspace are refused', async () => {
     await start();
     const uri = pathToFileURL(path.resolve(__dirname, '../../media/icon.png')).href;

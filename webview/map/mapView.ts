@@ -13,7 +13,7 @@ import { h, setAttribute } from '../dom';
 import type { Actions, Part, Scene } from '../parts';
 import { onThemeChange, themePalette } from '../theme';
 import { cellBox, paintMap } from './paint';
-import { fitted, panned, revealed, zoomedAt, type Size } from './viewport';
+import { fitted, panned, revealed, visiblePart, zoomedAt, type Size } from './viewport';
 
 /** One step of the zoom buttons and keys. */
 const ZOOM_STEP = 1.25;
@@ -47,7 +47,8 @@ export class MapView implements Part {
 
   constructor(
     private readonly actions: Actions,
-    private readonly onZoom: (percent: number) => void,
+    /** @param part what of the picture is in sight, where that is a part only */
+    private readonly onView: (percent: number, part: PixelRect | undefined) => void,
   ) {
     this.element = h('div', { class: 'map' }, this.canvas, this.grid);
     new ResizeObserver(() => this.draw()).observe(this.element);
@@ -339,7 +340,7 @@ export class MapView implements Part {
         hovered,
       },
     });
-    this.onZoom(Math.round(scale * 100));
+    this.onView(Math.round(scale * 100), visiblePart(this.transform, layout, size));
     const box =
       state.look.token === undefined ? undefined : cellBox(layout, state.look.token, this.transform);
     if (!box) return;

@@ -73,6 +73,26 @@ export function revealed(transform: Transform, rect: PixelRect, extent: PixelRec
   );
 }
 
+/** As much of the picture as makes a part worth asking about alone: with more in sight, the whole picture is meant. */
+const MOST_OF_PICTURE = 0.9;
+
+/**
+ * The part of a picture that is in sight, in whole pixels of the picture.
+ * @returns undefined where most of the picture is in sight, or nothing of it
+ */
+export function visiblePart(transform: Transform, picture: Size, view: Size): PixelRect | undefined {
+  const span = (offset: number, room: number, size: number): [from: number, to: number] => [
+    Math.max(0, Math.floor(-offset / transform.scale)),
+    Math.min(size, Math.ceil((room - offset) / transform.scale)),
+  ];
+  const [left, right] = span(transform.left, view.width, picture.width);
+  const [top, bottom] = span(transform.top, view.height, picture.height);
+  const [width, height] = [right - left, bottom - top];
+  if (width < 1 || height < 1 || width * height > MOST_OF_PICTURE * picture.width * picture.height)
+    return undefined;
+  return { x: left, y: top, width, height };
+}
+
 function contained(transform: Transform, extent: PixelRect, view: Size): Transform {
   const { scale } = transform;
   const keep = (offset: number, start: number, size: number, room: number): number =>

@@ -268,6 +268,34 @@ describe('toPng', () => {
     const same = await imageFacts(await toPng(bytes, 2000));
     expect(same).toMatchObject({ width: 100, height: 400 });
   });
+
+  it('cuts a part out of the upright picture before it is scaled', async () => {
+    // Upright, the red half is the upper one (orientation 6 turns the left side up).
+    const bytes = await redBlue(400, 100).withMetadata({ orientation: 6 }).png().toBuffer();
+    const whole = await decodeImage(bytes);
+    const rect = { x: 10.6, y: 190, width: 30, height: 25.5 };
+    const part = await decodeImage(await toPng(bytes, 2000, {}, rect));
+    expect(part).toMatchObject({ width: 31, height: 26 });
+    for (let row = 0; row < part.height; row++) {
+      const from = 3 * ((190 + row) * whole.width + 10);
+      const expected = whole.rgb.subarray(from, from + 3 * part.width);
+      expect(part.rgb.subarray(3 * row * part.width, 3 * (row + 1) * part.width)).toEqual(expected);
+    }
+    const small = await imageFacts(await toPng(bytes, 13, {}, rect));
+    expect(small).toMatchObject({ width: 13 });
+  });
+
+  it('cuts away what of a part lies outside, and refuses one that lies outside altogether', async () => {
+    const bytes = await redBlue(40, 10).png().toBuffer();
+    const corner = await toPng(bytes, 100, {}, { x: -5, y: 8, width: 12, height: 90 });
+    expect(await imageFacts(corner)).toMatchObject({ width: 7, height: 2 });
+    for (const rect of [
+      { x: 40, y: 0, width: 5, height: 5 },
+      { x: 0, y: -3, width: 5, height: 3 },
+      { x: NaN, y: 0, width: 5, height: 5 },
+    ])
+      await expect(toPng(bytes, 100, {}, rect)).rejects.toMatchObject({ code: 'image.empty-part' });
+  });
 });
 
 /** CRC-32 as PNG uses it. */

@@ -1,4 +1,5 @@
 import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { PixelRect } from '../../protocol';
 import { CancelledError, FoveaError, InputError, throwIfCancelled } from '../errors';
 import { checkSvg, isXml, svgDensity } from './svg';
 
@@ -111,20 +112,49 @@ export async function decodeImage(
   });
 }
 
-/** The image as {@link decodeImage} sees it, as a PNG whose longer side has at most `maxSide` pixels. Same errors. */
+/**
+ * The image as {@link decodeImage} sees it, as a PNG whose longer side has at most `maxSide` pixels. Same errors.
+ *
+ * @param part only this rectangle of the upright image; what of it lies outside is cut away.
+ */
 export async function toPng(
   bytes: Uint8Array,
   maxSide: number,
   limits: Partial<DecodeLimits> = {},
-  signal?: AbortSignal,
+  part?: PixelRect,
 ): Promise<Uint8Array> {
-  return decodeWith(bytes, limits, signal, (picture) =>
-    picture
+  return decodeWith(bytes, limits, undefined, async (picture) => {
+    const wanted = part ? await partOf(picture, part) : picture;
+    return wanted
       .resize({ width: maxSide, height: maxSide, fit: 'inside', withoutEnlargement: true })
       .toColourspace('srgb')
       .png()
-      .toBuffer(),
-  );
+      .toBuffer();
+  });
+}
+
+/** A rectangle of what is decoded: how large that is (an SVG is drawn at a size of our choice) is known only then. */
+async function partOf(picture: Sharp, { x, y, width, height }: PixelRect): Promise<Sharp> {
+  const { data, info } = await picture.toColourspace('srgb').raw().toBuffer({ resolveWithObject: true });
+  const [left, top] = [Math.max(0, Math.floor(x)), Math.max(0, Math.floor(y))];
+  const [right, bottom] = [
+    Math.min(info.width, Math.ceil(x + width)),
+    Math.min(info.height, Math.ceil(y + height)),
+  ];
+  if (!(right > left && bottom > top)) {
+    throw new InputError({
+      code: 'image.empty-part',
+      message: 'There is nothing of the image in that part.',
+      why: `The image has ${info.width} x ${info.height} pixels; ${width} x ${height} at ${x}, ${y} were wanted.`,
+      nextStep: 'Choose a part inside the image.',
+    });
+  }
+  return sharp(data, { raw: { width: info.width, height: info.height, channels: info.channels } }).extract({
+    left,
+    top,
+    width: right - left,
+    height: bottom - top,
+  });
 }
 
 /** Checks the header against the limits, then lets `finish` have the upright, opaque picture. */
