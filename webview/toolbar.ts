@@ -73,11 +73,9 @@ export class Toolbar implements Part {
     setAttribute(this.opacity, 'disabled', !state.overlay);
     if (!this.memo.changed(picture?.name, model, state.look, state.overlay, scene.names)) return;
     const layout = model?.layout(state.look);
-    const size = layout
-      ? `${layout.width} × ${layout.height}`
-      : picture?.width
-        ? `${picture.width} × ${picture.height ?? ''}`
-        : '';
+    // The name of a part says its size.
+    const bounds = picture?.isPart ? undefined : (layout ?? picture);
+    const size = bounds?.width ? `${bounds.width} × ${bounds.height ?? ''}` : '';
     const name = visibleText(picture?.name ?? '');
     fill(
       this.title,

@@ -108,6 +108,27 @@ export const scenarios = {
     await screenshot('07 side by side');
   },
 
+  async 'token view: zoomed in, the visible part is asked about alone, and the whole image comes back'({
+    page,
+    screenshot,
+  }) {
+    const view = tokenView(page);
+    const before = await shownRun(page);
+    const part = view.getByRole('button', { name: 'Ask About Visible Part' });
+    assert.equal(await part.isVisible(), false, 'the whole image is in sight');
+    for (let step = 0; step < 6; step += 1) await view.getByRole('button', { name: 'Zoom in' }).click();
+    await view.locator('.ask textarea').fill('What is the title?');
+    await screenshot('07b zoomed in');
+    await part.click();
+    const answer = await answerTo(page, 'What is the title?', before);
+    assert.notEqual(answer.trim(), '');
+    const title = view.getByRole('heading', { name: /login\.png \(\d+ × \d+ at \d+, \d+\)/u });
+    await title.waitFor();
+    await screenshot('07c the part');
+    await view.getByRole('button', { name: 'Whole Image' }).click();
+    await view.getByRole('heading', { name: /^login\.png 1280 × 720$/u }).waitFor();
+  },
+
   async 'hover in Markdown: facts and a link, no second picture'({ page, screenshot }) {
     await openFile(page, 'notes.md');
     const hover = await hoverText(page, 'images/login.png', /1280\s*×\s*720/u);
