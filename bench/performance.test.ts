@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
@@ -20,7 +20,12 @@ describe('npm run bench', () => {
     const folder = temporaryDirectory();
     const program = path.join(ROOT, 'dist', 'performance.js');
     if (!existsSync(program)) throw new Error('dist/performance.js is missing: run "npm run build" first.');
-    await promisify(execFile)(process.execPath, [program, '--quick', '--out', folder, '--cache', folder]);
+    const measure = (...options: string[]): Promise<unknown> =>
+      promisify(execFile)(process.execPath, [
+        program,
+        ...['--quick', ...options, '--out', folder, '--cache', folder],
+      ]);
+    await measure();
     const results = read(folder);
     const [run] = results.engine;
     for (const stage of [run.encode, run.prefill, run.decode, run.decodePruned]) {
@@ -34,6 +39,20 @@ describe('npm run bench', () => {
     expect(run.speedups.map(({ expected }) => expected).every((factor) => factor > 1)).toBe(true);
     expect(results.coldStart.firstToken.minimum).toBeGreaterThan(results.coldStart.node.minimum);
     expect(text(folder)).toBe(renderPerformance(results));
+
+    // Further shapes stand beside what is there; the same one is replaced.
+    const other = { ...run, shape: 'elsewhere', title: 'measured earlier' };
+    writeFileSync(
+      path.join(folder, 'performance.json'),
+      JSON.stringify({ ...results, engine: [run, other], others: { ...results.others, code: 'earlier' } }),
+    );
+    await measure('--shapes', 'tiny');
+    const again = read(folder);
+    expect(again.engine.map(({ shape }) => shape)).toEqual(['tiny', 'elsewhere']);
+    expect(again.engine[0].measuredAt > run.measuredAt).toBe(true);
+    expect(again.engine[0].command).toBe('npm run bench -- --quick --shapes tiny');
+    expect(again.engine[1]).toEqual(other);
+    expect(again.others.code).toBe('earlier');
   });
 
   it('measures the selection of every method that chooses before the answer and needs no trained head', () => {

@@ -4,7 +4,9 @@
  *
  *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--quick] [--only-memory]
  *
+ * `--shapes` measures these shapes alone and puts them beside what earlier runs have written.
  * `--peers` is a folder where `npm install --ignore-scripts node-llama-cpp` was run; without it that program is not measured.
+ * `--render` writes performance.md again from what is in performance.json.
  * `--only-memory` measures memory, which other programs do not disturb, and leaves the other results as they are.
  * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
  * `--out` is given.
@@ -39,7 +41,7 @@ const FULL: Plan = {
     { name: 'smol', precision: 'fp32' },
     { name: 'smol', precision: 'q4' },
     { name: 'qwen-0.5b', precision: 'fp32' },
-    { name: '7b-short', precision: 'fp32' },
+    { name: '7b-short', precision: 'q4' },
   ],
   memory: [
     { name: 'embedded', precision: 'fp32' },
@@ -67,6 +69,7 @@ async function main(): Promise<void> {
       out: { type: 'string' },
       quick: { type: 'boolean', default: false },
       'only-memory': { type: 'boolean', default: false },
+      render: { type: 'boolean', default: false },
       peers: { type: 'string' },
       memory: { type: 'string' },
       precision: { type: 'string', default: 'fp32' },
@@ -85,32 +88,40 @@ async function main(): Promise<void> {
   const code = codeHash();
   const plan = values.quick ? QUICK : FULL;
   const chosen = values.shapes?.split(',');
+  for (const name of chosen ?? []) shapeOf(name);
   const shapes = plan.shapes.filter(({ name }) => chosen?.includes(name) ?? true);
+  const command = ['npm run bench', ...commandOptions(process.argv.slice(2))].join(' ');
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
 
   const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
+  const earlier = out === undefined ? undefined : await readResults(out);
+  if (values.render && out !== undefined && earlier) return write(out, earlier);
   if (values['only-memory'] && out !== undefined) {
-    const earlier = JSON.parse(
-      await readFile(path.join(out, 'performance.json'), 'utf8'),
-    ) as PerformanceResults;
+    if (!earlier) throw new Error(`There is no performance.json in ${out} to put the memory into.`);
     const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
     await write(out, { ...earlier, memory, memoryCode: code });
     return;
   }
 
-  const engine: EngineResults[] = [];
+  const planned = plan.shapes.map(({ name, precision }) => ({
+    shape: name,
+    title: shapeOf(name).title,
+    precision,
+  }));
+  const frame = { machine: describeMachine(), cores: availableParallelism(), planned };
+  let engine: readonly EngineResults[] = chosen && earlier ? earlier.engine : [];
   for (const { name, precision } of shapes) {
     const shape = shapeOf(name);
     const rounds = values.rounds === undefined ? shape.rounds : Number(values.rounds);
-    engine.push(
-      await measureEngine(checkpointOf(name, values.cache), shape, {
-        precision,
-        rounds,
-        cacheDirectory,
-        onRound: (round) => say(`${shape.title}, ${precision}: round ${round} of ${rounds}`),
-      }),
-    );
+    const run = await measureEngine(checkpointOf(name, values.cache), {
+      ...{ shape: name, precision, rounds, cacheDirectory, command, code },
+      onRound: (round) => say(`${shape.title}, ${precision}: round ${round} of ${rounds}`),
+    });
+    engine = inOrder(planned, [...engine.filter((other) => !isSame(other, run)), run]);
+    // As it comes: the larger shapes take minutes, and those that are done shall not be lost with them.
+    if (out !== undefined && earlier) await write(out, { ...earlier, ...frame, engine });
   }
+  if (chosen && earlier) return;
   const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
   say('other programs');
   const peers = await measurePeers({
@@ -126,18 +137,45 @@ async function main(): Promise<void> {
   const coldStart = await measureColdStart(path.join(ROOT, 'model'), SAMPLE, plan.coldStarts);
 
   const results: PerformanceResults = {
-    command: `npm run bench${values.quick ? ' -- --quick' : ''}`,
-    machine: describeMachine(),
-    cores: availableParallelism(),
-    code,
-    shared: Math.max(...engine.map(({ load }) => load.median)) > availableParallelism(),
+    ...frame,
     engine,
+    others: { measuredAt: new Date().toISOString(), command, code },
     memory,
     coldStart,
     peers,
   };
   if (out === undefined) process.stdout.write(renderPerformance(results));
   else await write(out, results);
+}
+
+/** What was asked for on the command line; where files lie is nobody's business. */
+function commandOptions(args: readonly string[]): string[] {
+  const kept = args.filter((arg, index) => !isPlace(arg) && !isPlace(args[index - 1] ?? ''));
+  return kept.length > 0 ? ['--', ...kept] : [];
+}
+
+function isPlace(option: string): boolean {
+  return ['--cache', '--out', '--peers'].includes(option);
+}
+
+/** What an earlier run has written. */
+async function readResults(folder: string): Promise<PerformanceResults | undefined> {
+  const text = await readFile(path.join(folder, 'performance.json'), 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as PerformanceResults);
+}
+
+type Subject = Pick<EngineResults, 'shape' | 'precision'>;
+
+function isSame(a: Subject, b: Subject): boolean {
+  return a.shape === b.shape && a.precision === b.precision;
+}
+
+function inOrder(planned: readonly Subject[], runs: readonly EngineResults[]): EngineResults[] {
+  const rank = (run: Subject): number => {
+    const place = planned.findIndex((entry) => isSame(run, entry));
+    return place < 0 ? planned.length : place;
+  };
+  return runs.toSorted((a, b) => rank(a) - rank(b));
 }
 
 async function measureMemories(

@@ -16,7 +16,7 @@ import { parseArgs } from 'node:util';
 import type { Checkpoint, TensorSource } from '../server/llava/checkpoint/checkpoint';
 import { widenFloat16 } from '../server/llava/checkpoint/halfPrecision';
 import { openCheckpoint } from '../server/llava/checkpoint/open';
-import { type Precision, PRECISIONS } from '../server/llava/checkpoint/precision';
+import { CPU_PRECISIONS } from '../server/llava/checkpoint/precision';
 import { quantizedSizes, quantizeRows } from '../server/llava/checkpoint/quantize';
 import { prepareWeights, sidecarBytes } from '../server/llava/checkpoint/sidecar';
 import { LlavaModel } from '../server/llava/model';
@@ -100,14 +100,14 @@ async function measureEmbedded(count: number, cacheDirectory: string): Promise<P
     fp32: await LlavaModel.open(directory, { precision: 'fp32', cacheDirectory }),
     q4: await LlavaModel.open(directory, { precision: 'q4', cacheDirectory }),
   };
-  const right: Record<Precision, number> = { fp32: 0, q4: 0 };
+  const right: Record<'fp32' | 'q4', number> = { fp32: 0, q4: 0 };
   let same = 0;
   const distances: Distances[] = [];
   for (const [index, { image, question, answer }] of questions.entries()) {
     const images = [await readFile(path.join(set.folder, image))];
     const answers: string[] = [];
     const logits: Float32Array[] = [];
-    for (const precision of PRECISIONS) {
+    for (const precision of CPU_PRECISIONS) {
       let first = true;
       const result = await models[precision].ask(
         { images, question, fit: 'pad' },
@@ -127,7 +127,7 @@ async function measureEmbedded(count: number, cacheDirectory: string): Promise<P
   }
   const { name, hash } = models.fp32.summary;
   const { checkpoint } = models.fp32;
-  for (const precision of PRECISIONS) await models[precision].dispose();
+  for (const precision of CPU_PRECISIONS) await models[precision].dispose();
   return {
     name,
     hash,
@@ -202,7 +202,7 @@ async function measureRandom(
     let vocabulary = 0;
     let layers = 0;
     const logits: Float32Array[] = [];
-    for (const precision of PRECISIONS) {
+    for (const precision of CPU_PRECISIONS) {
       const model = await LlavaModel.open(directory, { precision, cacheDirectory });
       const { text } = model.checkpoint.config;
       [vocabulary, layers] = [text.vocabSize, text.numHiddenLayers];

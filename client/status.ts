@@ -118,6 +118,8 @@ function precisionText(status: Status | undefined): string | undefined {
   switch (status?.precision) {
     case 'q4':
       return vscode.l10n.t('4-bit weights');
+    case 'fp16':
+      return vscode.l10n.t('16-bit weights');
     case 'fp32':
       return vscode.l10n.t('32-bit weights');
     default:

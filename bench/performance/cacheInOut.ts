@@ -2,7 +2,7 @@ import { Tensor } from 'onnxruntime-node';
 
 import type { TensorMap } from '../../server/llava/checkpoint/checkpoint';
 import type { TextConfig } from '../../server/llava/checkpoint/config';
-import { activate, linear, linears, rmsNorm, weight } from '../../server/llava/graph/layers';
+import { activate, find, linear, linears, rmsNorm } from '../../server/llava/graph/layers';
 import { GraphBuilder, type OnnxModel, type Value } from '../../server/llava/graph/onnx';
 import { Session, floatTensor, type Tensors } from '../../server/llava/runtime/session';
 
@@ -22,8 +22,10 @@ export function emitExportedDecoder(text: TextConfig, tensors: TensorMap): OnnxM
   const graph = new GraphBuilder('exported decoder');
   const ids = graph.input('input_ids', 'int64', ['batch', 'n']);
   const mask = graph.input('attention_mask', 'int64', ['batch', 'total']);
-  const table = weight(graph, tensors, `${DECODER}.embed_tokens.weight`);
-  let hidden = graph.add('Reshape', [graph.add('Gather', [table, ids]), graph.integers([-1, hiddenSize])]);
+  const table = find(tensors, `${DECODER}.embed_tokens.weight`);
+  const looked = graph.add('Gather', [graph.weight(table), ids]);
+  const rows = table.dtype === 'F32' ? looked : graph.cast(looked, 'float32');
+  let hidden = graph.add('Reshape', [rows, graph.integers([-1, hiddenSize])]);
 
   const counted = graph.add('ReduceSum', [mask, graph.integers([1])], { keepdims: 0 });
   const lengths = graph.add('Cast', [graph.add('Sub', [counted, graph.integers([1])])], { to: INT32 });

@@ -15,7 +15,7 @@ import { mulberry32 } from '../../server/llava/mulberry32';
 import { type CacheInOutRun, openCacheInOut } from './cacheInOut';
 import { Clock, type Lap } from './clock';
 import { load, PEAK_MACS, peakProduct } from './machine';
-import type { Shape } from './shapes';
+import { type Shape, shapeOf } from './shapes';
 import {
   alternate,
   median,
@@ -31,7 +31,7 @@ import {
 const PRUNED_PROMPT = 128;
 
 /** Bytes per weight that a step reads; 4-bit blocks of 32 carry a float32 scale. The 8-bit vocabulary projection is counted as 4-bit. */
-const WEIGHT_BYTES: Record<Precision, number> = { fp32: 4, q4: 0.625 };
+const WEIGHT_BYTES: Record<Precision, number> = { fp32: 4, fp16: 2, q4: 0.625 };
 
 /** Every method with a budget of 64 of 576 tokens, as far as it takes one. */
 const SELECTIONS = [
@@ -80,9 +80,15 @@ export interface Selecting {
 }
 
 export interface EngineResults {
+  /** In shapes.ts. */
+  readonly shape: string;
   readonly title: string;
   readonly parameters: number;
   readonly precision: Precision;
+  /** When it was measured (ISO 8601), by which command, and the hash of the sources. */
+  readonly measuredAt: string;
+  readonly command: string;
+  readonly code: string;
   readonly promptTokens: number;
   /** Programs that wanted a core, mean of the last minute, at every round. */
   readonly load: Summary;
@@ -105,21 +111,20 @@ export interface EngineResults {
 }
 
 export interface EngineOptions {
+  readonly shape: string;
+  readonly command: string;
+  readonly code: string;
   readonly precision: Precision;
   readonly rounds: number;
   readonly cacheDirectory: string;
   readonly onRound?: (round: number) => void;
 }
 
-export async function measureEngine(
-  directory: string,
-  shape: Shape,
-  options: EngineOptions,
-): Promise<EngineResults> {
+export async function measureEngine(directory: string, options: EngineOptions): Promise<EngineResults> {
   const { cacheDirectory, precision } = options;
   const model = await LlavaModel.open(directory, { cacheDirectory, precision });
   try {
-    return await measureOpen(model, shape, options);
+    return await measureOpen(model, shapeOf(options.shape), options);
   } finally {
     await model.dispose();
   }
@@ -128,7 +133,7 @@ export async function measureEngine(
 async function measureOpen(
   model: LlavaModel,
   shape: Shape,
-  { rounds, precision, cacheDirectory, onRound }: EngineOptions,
+  { shape: name, command, code, rounds, precision, cacheDirectory, onRound }: EngineOptions,
 ): Promise<EngineResults> {
   const { config, parameters } = model.checkpoint;
   const { text } = config;
@@ -215,9 +220,13 @@ async function measureOpen(
   const stepMacs = ({ labels }: Prompt): number =>
     decodeMacs(config, everywhere(labels.length + shape.decodeSteps / 2));
   return {
+    shape: name,
     title: shape.title,
     parameters,
     precision,
+    measuredAt: new Date().toISOString(),
+    command,
+    code,
     promptTokens: whole.labels.length,
     load: summarize(loads),
     peak: summarizeLaps(product),

@@ -1,6 +1,7 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
 import type { Checkpoint, TensorSource } from '../../server/llava/checkpoint/checkpoint';
+import { float16Bits, float32Bits } from '../../server/llava/checkpoint/halfPrecision';
 
 /*
  * The decoder of a float32 checkpoint as llama.cpp reads it, for measurements: matrices in Q4_0, the vocabulary in Q8_0, norms in
@@ -141,7 +142,7 @@ function encode(values: Float32Array, type: GgufType, out: DataView): void {
       if (Math.abs(values[start + i]) > Math.abs(largest)) largest = values[start + i];
     const scale = type === 'Q4_0' ? largest / -8 : Math.abs(largest) / 127;
     const inverse = scale === 0 ? 0 : 1 / scale;
-    out.setUint16(at, halfBits(scale), true);
+    out.setUint16(at, float16Bits(float32Bits(scale)), true);
     if (type === 'Q8_0') {
       for (let i = 0; i < BLOCK; i++) out.setInt8(at + 2 + i, Math.round(values[start + i] * inverse));
     } else {
@@ -150,17 +151,6 @@ function encode(values: Float32Array, type: GgufType, out: DataView): void {
         out.setUint8(at + 2 + i, nibble(start + i) | (nibble(start + i + BLOCK / 2) << 4));
     }
   }
-}
-
-const float = new Float32Array(1);
-const bits = new Uint32Array(float.buffer);
-
-/** IEEE half precision of a number of ordinary size; small ones become 0. */
-function halfBits(value: number): number {
-  float[0] = value;
-  const sign = (bits[0] >>> 16) & 0x8000;
-  const exponent = ((bits[0] >>> 23) & 0xff) - 127 + 15;
-  return exponent <= 0 ? sign : sign | (exponent << 10) | ((bits[0] >>> 13) & 0x3ff);
 }
 
 /** Little-endian bytes, appended. */

@@ -6,14 +6,13 @@ import { renderTargets } from './targets';
 
 /** docs/results/performance.json. */
 export interface PerformanceResults {
-  readonly command: string;
   readonly machine: string;
   readonly cores: number;
-  /** Hash of the sources that were measured. */
-  readonly code: string;
-  /** Programs that wanted a core while it ran; more than there are cores means that times are longer than they need be. */
-  readonly shared: boolean;
+  /** Shapes that the whole bench has, measured or not. */
+  readonly planned: readonly { readonly shape: string; readonly title: string; readonly precision: string }[];
   readonly engine: readonly EngineResults[];
+  /** What was measured beside the shapes: when, by which command, and the hash of the sources. */
+  readonly others: { readonly measuredAt: string; readonly command: string; readonly code: string };
   readonly memory: readonly { readonly title: string; readonly precision: string; readonly memory: Memory }[];
   /** Hash of the sources whose memory was measured, where that was done again later (`--only-memory`). */
   readonly memoryCode?: string;
@@ -26,15 +25,12 @@ export function renderPerformance(results: PerformanceResults): string {
   const { engine, memory, coldStart, peers } = results;
   return `# Performance
 
-Made by \`${results.command}\` on: ${results.machine}. Sources \`${results.code}\`. Random weights in the shapes of real models, except the
-embedded one. Every figure is the median of runs in turn (A B C, C B A, ...), with minimum and maximum in brackets.
+Made by \`npm run bench\` on: ${results.machine}. Random weights in the shapes of real models, except the embedded one. Every figure is the
+median of runs in turn (A B C, C B A, ...), with minimum and maximum in brackets.
 
-${
-  results.shared
-    ? `**The machine was shared**: more programs wanted its cores than it has (see "load"). Wall times are therefore longer than they need be and
-spread widely. Ratios of processor time ("CPU", of runs in turn) are what can be relied upon.`
-    : 'The machine was quiet.'
-}
+${runsTable(results)}
+
+Memory, start and peers: ${results.others.measuredAt.slice(0, 10)}, \`${results.others.command}\`, sources \`${results.others.code}\`.
 
 "Of peak" is the FLOPs model's multiply-accumulates per second of processor time, against a product of 2048 x 2048 x 2048 that ran in the
 same round.
@@ -190,6 +186,38 @@ How soon the language server answers meanwhile: [responsiveness.md](responsivene
 
 ${peerTable(peers)}
 `;
+}
+
+/** Which shapes were measured when, and how busy the machine was. */
+function runsTable({ planned, engine, cores }: PerformanceResults): string {
+  const rows = planned.map(({ shape, title, precision }) => {
+    const run = engine.find((candidate) => candidate.shape === shape && candidate.precision === precision);
+    if (!run) return [title, precision, 'not measured', '', '', ''];
+    const { measuredAt, command, code, load } = run;
+    return [
+      title,
+      precision,
+      measuredAt.slice(0, 10),
+      load.median.toFixed(1),
+      `\`${code}\``,
+      `\`${command}\``,
+    ];
+  });
+  const shared = engine.filter((run) => isShared(run, cores));
+  const note =
+    shared.length === 0
+      ? 'The machine was quiet.'
+      : `**The machine was shared** for ${shared.map(({ title, precision }) => `${title}, ${precision}`).join('; ')}: more programs wanted its cores than it
+has (see "load"). Wall times there are longer than they need be and spread widely. Ratios of processor time ("CPU", of runs in turn) are what
+can be relied upon.`;
+  return `${table(['shape', 'precision', 'measured', 'load', 'sources', 'command'], rows)}
+
+${note}`;
+}
+
+/** Whether more programs than there are cores wanted one. */
+function isShared({ load }: EngineResults, cores: number): boolean {
+  return load.median > cores;
 }
 
 function peerTable(peers: PeerResults): string {

@@ -30,9 +30,9 @@ export const SHAPES: Record<string, Shape> = {
     decodeSteps: 12,
   },
   '7b-short': {
-    title: 'ViT-L/14-336 + Llama-7B, 2 of its 32 layers',
-    random: { decoder: 'llama-7b', tower: 'clip-l-336', layers: 2 },
-    rounds: 3,
+    title: 'ViT-L/14-336 + Llama-7B, 4 of its 32 layers',
+    random: { decoder: 'llama-7b', tower: 'clip-l-336', layers: 4, dtype: 'BF16' },
+    rounds: 2,
     decodeSteps: 8,
   },
   /** The text side alone: the tower is next to nothing. For its memory. */

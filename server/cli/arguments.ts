@@ -112,7 +112,7 @@ ${REDUCTIONS.map(({ description }) => `                            ${description
                           for example  fastv:layer=2,keep=0.5   visionzip:dominant=54,contextual=10
                           all parameters: docs/methods.md
   --device <device>       ${DEVICE_CHOICES.join(' | ')} (default: auto)
-  --precision <p>         ${PRECISION_CHOICES.join(' | ')}: the decoder's weights as they are, or in 4 bits (default: auto)
+  --precision <p>         ${PRECISION_CHOICES.join(' | ')}: weights in 32, 16 (on WebGPU) or 4 bits (default: auto)
   --part <x,y,w,h>        only this rectangle of the image, in pixels, which the model then sees larger
   --fit <fit>             pad: the whole image (default) | crop: the middle square
   --max-tokens <n>        longest answer

@@ -19,13 +19,22 @@ export async function devices(command: DevicesCommand, signal: AbortSignal): Pro
   }
   const rows = reports.map((report) => [
     report.device,
-    report.attention,
+    `${report.attention}${report.float === 'float16' ? ', fp16' : ''}`,
     report.tested ? report.tested.testedAt.slice(0, 10) : '-',
     outcome(report),
   ]);
   rows.push(['cpu', 'plain', '-', 'what the others are compared with']);
   process.stdout.write(`${textTable(['device', 'attention', 'tested', 'result'], rows, 'left')}\n\n`);
   process.stdout.write(`auto: ${plan.device}. ${note ?? ''}\n`);
+}
+
+/** What was tested, in words: `webgpu (fused attention)`. */
+export function planWords({ device, attention, float }: DeviceReport): string {
+  const details = [
+    ...(attention === 'fused' ? ['fused attention'] : []),
+    ...(float === 'float16' ? ['half precision'] : []),
+  ];
+  return details.length > 0 ? `${device} (${details.join(', ')})` : device;
 }
 
 /** A report in words. */

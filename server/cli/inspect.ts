@@ -12,7 +12,7 @@ import {
   choosePrecision,
   decoderBytes,
   type Precision,
-  PRECISIONS,
+  CPU_PRECISIONS,
 } from '../llava/checkpoint/precision';
 import { sidecarBytes, sidecarFolder } from '../llava/checkpoint/sidecar';
 import { unreducedTokens } from '../llava/imagePlan';
@@ -21,7 +21,7 @@ import { imageFacts } from '../llava/vision/decode';
 import type { DeviceReport } from '../inference/devices';
 import type { InspectCommand } from './arguments';
 import { readImageFile } from './imageFile';
-import { outcome } from './devices';
+import { outcome, planWords } from './devices';
 import { bytes } from './format';
 import { machineDevices } from './openModel';
 import { textTable } from './table';
@@ -59,7 +59,9 @@ export async function inspect(command: InspectCommand, signal: AbortSignal): Pro
     estimates: SHARES.map((share) => estimate(checkpoint, precision.precision, image, share, speed)),
     convertedFolder: sidecarFolder(checkpoint, defaultCacheDirectory()),
     precision,
-    precisions: await Promise.all(PRECISIONS.map((precision) => describePrecision(checkpoint, precision))),
+    precisions: await Promise.all(
+      CPU_PRECISIONS.map((precision) => describePrecision(checkpoint, precision)),
+    ),
     devices: await machineDevices().known(),
   };
   process.stdout.write(command.json ? `${JSON.stringify(report)}\n` : render(report));
@@ -244,11 +246,8 @@ function convertedWords({ total, missing }: PrecisionReport['converted']): strin
 
 /** What is known; `fovea devices` tests. */
 function deviceLine(reports: readonly DeviceReport[]): string {
-  const known = reports.filter(({ attention, tested }) => attention === 'plain' || tested);
-  const words = known.map(
-    (report) =>
-      `${report.device}${report.attention === 'fused' ? ' (fused attention)' : ''}: ${outcome(report)}`,
-  );
+  const known = reports.filter(({ attention, float, tested }) => (attention === 'plain' && !float) || tested);
+  const words = known.map((report) => `${planWords(report)}: ${outcome(report)}`);
   return [...words, 'cpu'].join('; ');
 }
 

@@ -30,7 +30,11 @@ export async function openModel(
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<LlavaModel> {
-  const { plan, note } = await machineDevices().choose(command.device, { signal, onProgress: progress.show });
+  const { plan, note } = await machineDevices().choose(command.device, {
+    signal,
+    halfPrecision: command.precision === 'fp16',
+    onProgress: progress.show,
+  });
   progress.clear();
   if (plan.device !== 'cpu' && note !== undefined) process.stderr.write(`${plan.device}: ${note}\n`);
   const { precision } = command;

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import type { FloatType } from '../llava/graph/onnx';
 import type { AttentionKernel, Device } from '../llava/runtime/device';
 
 /** What a device's test in a throwaway process came to. */
@@ -21,6 +22,8 @@ export type DeviceVerdict =
 export interface VerdictSubject {
   readonly device: Device;
   readonly attention: AttentionKernel;
+  /** Absent: float32. */
+  readonly float?: FloatType;
   /** Version of onnxruntime. */
   readonly runtime: string;
   readonly selfTest: number;
@@ -64,9 +67,10 @@ export class VerdictFile {
   /** Keeps a verdict; those over other drivers and versions go. */
   async store(subject: VerdictSubject, verdict: DeviceVerdict): Promise<StoredVerdict> {
     const entry: StoredVerdict = { subject, verdict, testedAt: new Date(this.now()).toISOString() };
-    const others = (await this.read()).filter(({ subject: { device, attention, ...circumstances } }) => {
-      const replaced = device === subject.device && attention === subject.attention;
-      return !replaced && isDeepStrictEqual({ ...subject, ...circumstances }, subject);
+    const { device, attention, float, ...circumstances } = subject;
+    const others = (await this.read()).filter(({ subject: { ...other } }) => {
+      const replaced = device === other.device && attention === other.attention && float === other.float;
+      return !replaced && isDeepStrictEqual({ ...other, ...circumstances }, other);
     });
     await this.write([...others, entry]);
     return entry;

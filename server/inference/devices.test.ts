@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { CancelledError, DeviceError } from '../llava/errors';
-import type { DevicePlan } from '../llava/runtime/device';
+import type { DeviceChoice, DevicePlan } from '../llava/runtime/device';
 import { temporaryDirectory } from '../llava/testing/temporaryDirectory';
 import { InferenceChild } from './child';
 import { Devices } from './devices';
@@ -163,9 +163,10 @@ function devices(
     log,
     devices: new Devices({
       test: async ({ plan, onlyIfFaster }) => {
-        tests.push(`${plan.device} ${plan.attention}${onlyIfFaster ? ' if faster' : ''}`);
+        const kind = [plan.device, plan.attention, ...(plan.float ? [plan.float] : [])].join(' ');
+        tests.push(`${kind}${onlyIfFaster ? ' if faster' : ''}`);
         const missing: DeviceVerdict = { outcome: 'failed', why: 'No adapter' };
-        return outcomes[`${plan.device} ${plan.attention}`] ?? outcomes[plan.device] ?? missing;
+        return outcomes[kind] ?? outcomes[plan.device] ?? missing;
       },
       verdicts: new VerdictFile(file, given.now),
       log: (line) => log.push(line),
@@ -248,6 +249,54 @@ describe('a device by name', () => {
     const error = await found.choose('webgpu', options()).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(DeviceError);
     expect(error).toMatchObject({ code, nextStep: expect.stringContaining('cpu') });
+  });
+});
+
+describe('half precision', () => {
+  const half = (): ReturnType<typeof options> & { halfPrecision: boolean } => ({
+    ...options(),
+    halfPrecision: true,
+  });
+
+  it('has a test of its own, which nothing that was found in float32 replaces', async () => {
+    const file = path.join(temporaryDirectory(), 'devices.json');
+    await devices({ webgpu: PASSED }, { file }).devices.choose('auto', options());
+    const { devices: found, tests } = devices({ webgpu: PASSED }, { file });
+    expect((await found.choose('webgpu', half())).plan).toEqual({
+      device: 'webgpu',
+      attention: 'fused',
+      float: 'float16',
+    });
+    expect(tests).toEqual(['webgpu plain float16', 'webgpu fused float16']);
+    // Both are kept.
+    const later = devices({}, { file });
+    expect((await later.devices.choose('webgpu', half())).plan.float).toBe('float16');
+    expect((await later.devices.choose('webgpu', options())).plan.float).toBeUndefined();
+    expect(later.tests.filter((test) => test.startsWith('webgpu'))).toEqual([]);
+  });
+
+  it.each<[DeviceChoice, string]>([
+    ['auto', 'No adapter'],
+    ['cpu', 'the CPU widens it'],
+    ['cuda', 'it is for webgpu'],
+  ])('is not replaced by another one on %s', async (choice, why) => {
+    const error = await devices({})
+      .devices.choose(choice, half())
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(DeviceError);
+    expect(error).toMatchObject({
+      code: 'device.no-half-precision',
+      why: expect.stringContaining(why),
+      nextStep: expect.stringContaining('q4'),
+    });
+  });
+
+  it('is no reason to run on a device that computes it wrong', async () => {
+    const wrong: DeviceVerdict = { outcome: 'wrong', worst: 0.4, where: 'attention' };
+    const { devices: found } = devices({ webgpu: PASSED, 'webgpu plain float16': wrong });
+    expect((await found.choose('webgpu', options())).plan.device).toBe('webgpu');
+    const error = await found.choose('webgpu', half()).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: 'device.wrong' });
   });
 });
 

@@ -19,6 +19,9 @@ const CANDIDATES: Partial<Record<NodeJS.Platform, readonly Device[]>> = {
   darwin: ['webgpu', 'coreml'],
 };
 
+/** Devices that the engine has graphs in half precision for. */
+const WITH_HALF_PRECISION: readonly Device[] = ['webgpu'];
+
 export interface ChosenDevice {
   readonly plan: DevicePlan;
   /** Why this one, in sentences for the user; undefined where it is simply what was asked for. */
@@ -26,15 +29,15 @@ export interface ChosenDevice {
 }
 
 /** What is known of one device. */
-export interface DeviceReport {
-  readonly device: Device;
-  readonly attention: AttentionKernel;
+export interface DeviceReport extends DevicePlan {
   /** Undefined: not tested yet. */
   readonly tested: StoredVerdict | undefined;
 }
 
 export interface DeviceOptions {
   readonly signal: AbortSignal;
+  /** It shall compute in half precision: only a device that does, and does it right, is chosen. */
+  readonly halfPrecision?: boolean;
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -62,26 +65,39 @@ export class Devices {
 
   /**
    * @throws DeviceError where a device that was asked for by name cannot be used, with the reason; it is not replaced
-   * silently. CancelledError.
+   * silently; where half precision was asked for and no device has it. CancelledError.
    */
   async choose(choice: DeviceChoice, options: DeviceOptions): Promise<ChosenDevice> {
-    if (choice === 'cpu') return { plan: CPU_PLAN, note: undefined };
+    const half = options.halfPrecision === true;
+    const plain = (device: Device): DevicePlan => ({
+      device,
+      attention: 'plain',
+      ...(half ? { float: 'float16' } : {}),
+    });
+    if (choice === 'cpu') {
+      if (half) throw noHalfPrecision(['the CPU widens it to 32 bits, which gains nothing']);
+      return { plan: CPU_PLAN, note: undefined };
+    }
     if (choice !== 'auto') {
-      const { verdict } = await this.#verdict({ device: choice, attention: 'plain' }, false, options);
+      if (half && !WITH_HALF_PRECISION.includes(choice))
+        throw noHalfPrecision([`it is for ${WITH_HALF_PRECISION.join(', ')}`]);
+      const { verdict } = await this.#verdict(plain(choice), false, options);
       if (verdict.outcome !== 'passed') throw refusal(choice, verdict);
-      const { plan, note } = await this.#withKernel(choice, options);
+      const { plan, note } = await this.#withKernel(plain(choice), options);
       return { plan, note: [...slowness(verdict), ...note].join(' ') || undefined };
     }
     const reasons: string[] = [];
     for (const device of this.candidates()) {
-      const { verdict } = await this.#verdict({ device, attention: 'plain' }, true, options);
+      if (half && !WITH_HALF_PRECISION.includes(device)) continue;
+      const { verdict } = await this.#verdict(plain(device), true, options);
       if (verdict.outcome === 'passed' && verdict.speedup > 1) {
-        const { plan, note } = await this.#withKernel(device, options);
+        const { plan, note } = await this.#withKernel(plain(device), options);
         const found = `Chosen automatically: ${explain(verdict)}.`;
         return { plan, note: [found, ...note].join(' ') };
       }
       reasons.push(`${device}: ${explain(verdict)}`);
     }
+    if (half) throw noHalfPrecision(reasons);
     const note =
       reasons.length > 0
         ? `The CPU, because no other device is of use here. ${reasons.join('; ')}.`
@@ -123,18 +139,25 @@ export class Devices {
   }
 
   #plans(): DevicePlan[] {
-    return this.candidates().flatMap((device) =>
-      kernelsOf(device).map((attention): DevicePlan => ({ device, attention })),
-    );
+    return this.candidates().flatMap((device) => [
+      ...kernelsOf(device).map((attention): DevicePlan => ({ device, attention })),
+      ...(WITH_HALF_PRECISION.includes(device)
+        ? [{ device, attention: 'plain', float: 'float16' } as const]
+        : []),
+    ]);
   }
 
   /** The fastest kernel that is right on a device whose plain attention is. */
-  async #withKernel(device: Device, options: DeviceOptions): Promise<{ plan: DevicePlan; note: string[] }> {
-    if (!kernelsOf(device).includes('fused')) return { plan: { device, attention: 'plain' }, note: [] };
-    const { verdict } = await this.#verdict({ device, attention: 'fused' }, false, options);
-    if (verdict.outcome === 'passed') return { plan: { device, attention: 'fused' }, note: [] };
+  async #withKernel(
+    plain: DevicePlan,
+    options: DeviceOptions,
+  ): Promise<{ plan: DevicePlan; note: string[] }> {
+    if (!kernelsOf(plain.device).includes('fused')) return { plan: plain, note: [] };
+    const fused: DevicePlan = { ...plain, attention: 'fused' };
+    const { verdict } = await this.#verdict(fused, false, options);
+    if (verdict.outcome === 'passed') return { plan: fused, note: [] };
     return {
-      plan: { device, attention: 'plain' },
+      plan: plain,
       note: [
         `Attention is computed step by step, because the fused kernel failed its test: ${explain(verdict)}.`,
       ],
@@ -154,7 +177,8 @@ export class Devices {
         onProgress: ({ fraction }) => options.onProgress?.({ stage: `testing ${plan.device}`, fraction }),
       },
     );
-    this.#options.log(`Device ${plan.device}, ${plan.attention} attention: ${explain(verdict)}.`);
+    const words = `${plan.attention} attention${plan.float === 'float16' ? ', half precision' : ''}`;
+    this.#options.log(`Device ${plan.device}, ${words}: ${explain(verdict)}.`);
     const stored = await this.#options.verdicts.store(subject, verdict);
     this.#known.set(JSON.stringify(subject), stored);
     return stored;
@@ -175,8 +199,17 @@ function kernelsOf(device: Device): readonly AttentionKernel[] {
 }
 
 function subjectOf(plan: DevicePlan, driver: string): VerdictSubject {
-  const { device, attention } = plan;
-  return { device, attention, runtime: runtimeVersion, selfTest: SELF_TEST_VERSION, driver };
+  return { ...plan, runtime: runtimeVersion, selfTest: SELF_TEST_VERSION, driver };
+}
+
+/** @param reasons why not, device by device */
+function noHalfPrecision(reasons: readonly string[]): DeviceError {
+  return new DeviceError({
+    code: 'device.no-half-precision',
+    message: 'No device of this machine computes in half precision (fp16) for this model.',
+    why: reasons.length > 0 ? `${reasons.join('; ')}.` : 'This system offers no device that could.',
+    nextStep: 'Choose another precision: auto, q4 or fp32.',
+  });
 }
 
 /** A verdict in words, without a full stop. */

@@ -311,7 +311,8 @@ export class Supervisor {
     });
     try {
       const { device, ...model } = choice;
-      const { plan, note } = await this.#devices.choose(device, context);
+      const halfPrecision = choice.precision === 'fp16';
+      const { plan, note } = await this.#devices.choose(device, { ...context, halfPrecision });
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
       const start = performance.now();

@@ -1,6 +1,6 @@
 import type { TokenId, TraceStage } from '../protocol';
 import type { TextConfig } from './checkpoint/config';
-import { InputError, throwIfCancelled } from './errors';
+import { DeviceError, InputError, throwIfCancelled } from './errors';
 import { PrefixCache, type Prefix } from './prefixCache';
 import type { TrainedHeads } from './reduction/heads';
 import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
@@ -387,6 +387,7 @@ export class Decoding implements Disposable {
   }
 
   private finish(logits: Float32Array, attention: AttentionMean): DecoderOutput {
+    if (this.options.sessions.float === 'float16' && !logits.every(Number.isFinite)) throw halfOverflow();
     const imageAttention = attention.image();
     this.lastHeads = this.byHead ? attention.heads() : undefined;
     if (this.steps === 0) this.importance = imageAttention;
@@ -462,6 +463,16 @@ export class Decoding implements Disposable {
       );
     }
   }
+}
+
+/** Some models' hidden states outgrow half precision; what comes of them is not a number. */
+function halfOverflow(): DeviceError {
+  return new DeviceError({
+    code: 'device.half-overflow',
+    message: 'This model cannot be computed in half precision.',
+    why: 'Numbers inside it became larger than half precision holds.',
+    nextStep: 'Choose another precision: --precision q4 or fp32.',
+  });
 }
 
 /** Labels of prompt rows: image tokens are numbered through, text before the first of them is `system`. */

@@ -72,7 +72,8 @@ export class LlavaModel {
     });
     throwIfCancelled(signal);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);
-    const sessions = new GraphSessions(checkpoint.config, tensors, plan);
+    const float = precision.precision === 'fp16' ? 'float16' : 'float32';
+    const sessions = new GraphSessions(checkpoint.config, tensors, { ...plan, float });
     return new LlavaModel(checkpoint, tokenizer, sessions, precision, performance.now() - start);
   }
 

@@ -224,7 +224,7 @@ export function conversionBytes(entry: CatalogueEntry, machineBytes: number): nu
   const sum = (chosen: readonly TensorSource[], bytesPerWeight: number): number =>
     chosen.reduce((total, { shape }) => total + bytesPerWeight * elementCount(shape), 0);
   const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32');
-  if (precision === 'fp32') return sum(widened, FLOAT);
+  if (precision !== 'q4') return sum(widened, FLOAT);
   const outside = widened.filter(({ name }) => !isDecoderTensor(name));
   return decoderBytes(config, 'q4') + sum(outside, FLOAT);
 }

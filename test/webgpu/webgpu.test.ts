@@ -18,6 +18,8 @@ import { type Adapter, findAdapter } from './adapter';
 const LIMIT_MS = 600_000;
 /** Of an output's scale. The engine on the CPU is held to 2e-4; another device adds up in another order. */
 const TOLERANCE = 1e-3;
+/** With 4-bit weights the CPU rounds activations to 8 bits, in every layer. */
+const FOUR_BIT_TOLERANCE = 0.05;
 const TOKENS = 6;
 
 let adapter: Adapter;
@@ -66,12 +68,34 @@ async function ask(model: LlavaModel, reduction: string): Promise<Answer> {
 }
 
 describe('the whole engine on WebGPU', () => {
-  const open = (device: 'cpu' | 'webgpu'): Promise<LlavaModel> =>
+  const open = (device: 'cpu' | 'webgpu', precision: 'fp32' | 'q4' = 'fp32'): Promise<LlavaModel> =>
     LlavaModel.open(fixture.directory, {
       plan: { device, attention: 'plain' },
-      precision: 'fp32',
+      precision,
       cacheDirectory: temporaryDirectory(),
     });
+
+  it(
+    'answers with 4-bit weights as the CPU does',
+    async () => {
+      const [cpu, webgpu] = [await open('cpu', 'q4'), await open('webgpu', 'q4')];
+      for (const reduction of ['none', 'fastv:layer=1,keep=0.5']) {
+        const expected = await ask(cpu, reduction);
+        const actual = await ask(webgpu, reduction);
+        expect(actual.result).toMatchObject({ device: 'webgpu', precision: 'q4' });
+        // Behind a token that is a tie the answers may be two different ones.
+        const parts = actual.result.answerTokenIds.findIndex(
+          (id, index) => id !== expected.result.answerTokenIds[index],
+        );
+        const comparable = parts < 0 ? TOKENS : parts + 1;
+        for (let step = 0; step < comparable; step++)
+          expectClose(actual.logits[step], expected.logits[step], FOUR_BIT_TOLERANCE);
+      }
+      await cpu.dispose();
+      await webgpu.dispose();
+    },
+    LIMIT_MS,
+  );
 
   it(
     'answers as transformers does, and with reductions as the CPU does',
@@ -105,6 +129,34 @@ describe('the whole engine on WebGPU', () => {
       }
       await cpu.dispose();
       await webgpu.dispose();
+    },
+    LIMIT_MS,
+  );
+});
+
+describe('a second question about an image on WebGPU', () => {
+  it(
+    'is answered as the CPU answers it, whatever is left of the first one',
+    async () => {
+      const { directory } = readFixture('clip-llama');
+      const answers = await Promise.all(
+        (['cpu', 'webgpu'] as const).map(async (device) => {
+          const model = await LlavaModel.open(directory, { plan: { device, attention: 'plain' } });
+          const told = [];
+          for (const question of ['What is this?', 'And which colour has it?', 'What is this?']) {
+            const images = [fixtureImage(fixture, 0)];
+            const { answerTokenIds, costs } = await model.ask({
+              ...{ images, question, reduction: 'fastv:layer=2,keep=0.5' },
+              sampling: { maxTokens: TOKENS },
+            });
+            told.push({ answerTokenIds, imagesReused: costs.imagesReused });
+          }
+          await model.dispose();
+          return told;
+        }),
+      );
+      expect(answers[1]).toEqual(answers[0]);
+      expect(answers[1].map(({ imagesReused }) => imagesReused)).toEqual([0, 1, 1]);
     },
     LIMIT_MS,
   );

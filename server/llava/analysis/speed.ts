@@ -71,7 +71,7 @@ async function productRate(rows: number, inner: number, outer: number, precision
   const [columns, width] = [Math.min(inner, MAX_SIDE), Math.min(outer, MAX_SIDE)];
   const graph = new GraphBuilder('speed');
   const input = graph.input('input', 'float32', [rows, columns]);
-  const weight = precision === 'fp32' ? plainWeight(width, columns) : quantizedWeight(width, columns);
+  const weight = precision === 'q4' ? quantizedWeight(width, columns) : plainWeight(width, columns);
   const output = linear(graph, new Map([[weight.name, weight]]), input, 'product', false);
   // One number comes back: copying the result is no part of the product.
   graph.output('sum', graph.add('ReduceSum', [output], { keepdims: 0 }), 'float32', []);

@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../checkpoint/checkpoint';
+import { type Checkpoint, elementCount } from '../checkpoint/checkpoint';
 import { decoderBytes, type Precision } from '../checkpoint/precision';
 import { isDecoderTensor } from '../checkpoint/sidecarPlan';
 
@@ -18,9 +18,9 @@ export function weightMemory(
   precision: Precision,
 ): WeightMemory {
   let mappedBytes = 0;
-  for (const { name, shape, byteLength, dtype } of tensors.values()) {
-    if (precision === 'fp32' || !isDecoderTensor(name) || shape.length !== 2)
-      mappedBytes += dtype === 'F32' ? byteLength : 2 * byteLength;
+  for (const { name, shape, byteLength } of tensors.values()) {
+    if (precision !== 'q4' || !isDecoderTensor(name) || shape.length !== 2)
+      mappedBytes += elementCount(shape) * (precision === 'fp16' ? 2 : 4);
     // The codes are read once, when they are copied; the embedding table is mapped as it is.
     else if (name.endsWith('embed_tokens.weight')) mappedBytes += byteLength;
   }

@@ -1,12 +1,17 @@
 import { decodeMacs } from '../analysis/flops';
 import type { LlavaConfig } from './config';
 
-/** How the decoder's matrices are held: as float32, or quantised to 4 bits (the vocabulary projection to 8). */
-export type Precision = 'fp32' | 'q4';
+/**
+ * How the weights are held: as float32; as half precision, which tower and decoder then compute in too; or the decoder's matrices
+ * quantised to 4 bits (the vocabulary projection to 8).
+ */
+export type Precision = 'fp32' | 'fp16' | 'q4';
 
 export type PrecisionChoice = Precision | 'auto';
 
-export const PRECISIONS: readonly Precision[] = ['fp32', 'q4'];
+export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4'];
+/** Those of use on the CPU, which widens half precision when it loads it. */
+export const CPU_PRECISIONS: readonly ('fp32' | 'q4')[] = ['fp32', 'q4'];
 export const PRECISION_CHOICES: readonly PrecisionChoice[] = ['auto', ...PRECISIONS];
 
 export interface ChosenPrecision {
@@ -56,7 +61,8 @@ export function decoderBytes(config: LlavaConfig, precision: Precision): number 
   // With nothing cached every multiplication is one with a weight.
   const all = decodeMacs(config, new Array<number>(numHiddenLayers).fill(0));
   const head = hiddenSize * vocabSize;
-  return precision === 'fp32' ? all * 4 : (all - head) * BYTES_PER_Q4_WEIGHT + head * BYTES_PER_Q8_WEIGHT;
+  if (precision === 'q4') return (all - head) * BYTES_PER_Q4_WEIGHT + head * BYTES_PER_Q8_WEIGHT;
+  return all * (precision === 'fp32' ? 4 : 2);
 }
 
 function size(bytes: number): string {

@@ -70,6 +70,43 @@ describe('a float32 checkpoint', () => {
   });
 });
 
+describe('half precision', () => {
+  it('is read as it lies there, and made from other numbers by rounding', async () => {
+    const cacheDirectory = freshFolder();
+    const asItIs = await half();
+    expect(await prepareWeights(asItIs, 'fp16', { cacheDirectory })).toBe(asItIs.tensors);
+    for (const checkpoint of [await brain(), await openCheckpoint(readFixture('clip-llama').directory)]) {
+      const tensors = await prepareWeights(checkpoint, 'fp16', { cacheDirectory });
+      const float32 = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
+      for (const [name, { dtype, shape, file, offset, byteLength }] of tensors) {
+        expect([dtype, shape]).toEqual(['F16', checkpoint.tensors.get(name)!.shape]);
+        const bytes = readFileSync(file).subarray(offset, offset + byteLength);
+        const bits = new Uint16Array(new Uint8Array(bytes).buffer);
+        numbers(float32, name).forEach((value, index) => {
+          const error = Math.abs(widen(bits[index], 5) - value);
+          // Half of the last of 11 bits, or of the smallest number that there is.
+          if (error > Math.max(Math.abs(value) * 2 ** -11, 2 ** -25))
+            expect.fail(`${name}[${index}]: ${value}`);
+        });
+      }
+    }
+  });
+
+  it('refuses weights that it cannot hold', async () => {
+    const directory = path.join(scratch, 'large');
+    copyCheckpoint('clip-llama', directory);
+    const { tensors } = await openCheckpoint(directory);
+    const { name, file, offset } = tensors.get('model.language_model.norm.weight')!;
+    const bytes = readFileSync(file);
+    bytes.writeFloatLE(70_000, offset);
+    writeFileSync(file, bytes);
+    const error = await modelError(
+      prepareWeights(await openCheckpoint(directory), 'fp16', { cacheDirectory: freshFolder() }),
+    );
+    expect(error).toMatchObject({ code: 'model.weights-too-large', why: expect.stringContaining(name) });
+  });
+});
+
 describe.each([
   ['float16', half, 5],
   ['bfloat16', brain, 8],

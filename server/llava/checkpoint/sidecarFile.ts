@@ -3,7 +3,7 @@ import type * as nodeFileSystem from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
 import type { TensorSource } from './checkpoint';
-import { widenBfloat16, widenFloat16 } from './halfPrecision';
+import { LARGEST_FLOAT16, narrowFloat16, widenBfloat16, widenFloat16 } from './halfPrecision';
 import { NotFiniteError, quantizeRows, quantizedSizes } from './quantize';
 import { type Conversion, NO_CHECKSUM, type SidecarFile } from './sidecarPlan';
 
@@ -29,7 +29,7 @@ export interface WriteOptions {
  * Makes one file of the sidecar, synced to disk. Memory: buffers of a few MB, and the scales of one matrix.
  *
  * @param path a file that does not exist yet
- * @throws ModelError `model.weights-not-finite`, `model.safetensors-truncated`; CancelledError; errors of the file system
+ * @throws ModelError `model.weights-not-finite`, `model.weights-too-large`, `model.safetensors-truncated`; CancelledError; errors of the file system
  */
 export async function writeSidecarFile(
   path: string,
@@ -43,8 +43,9 @@ export async function writeSidecarFile(
     const content = output.startChecksum();
     for (const conversion of file.conversions) {
       const inputs = conversion.sources.map((source) => new Input(source, files, signal));
-      if (conversion.kind === 'float32') await writeFloat32(inputs, output);
-      else await writeQuantized(conversion, inputs, output);
+      if (conversion.kind === 'quantized') await writeQuantized(conversion, inputs, output);
+      else if (conversion.kind === 'float16') await writeFloat16(inputs, output);
+      else await writeFloat32(inputs, output);
     }
     const header = Buffer.from(file.header);
     header.write(content.digest('hex'), header.indexOf(NO_CHECKSUM), 'latin1');
@@ -60,6 +61,22 @@ async function writeFloat32(inputs: readonly Input[], output: Output): Promise<v
     await input.read(CHUNK, (values) =>
       output.write(new Uint8Array(values.buffer, values.byteOffset, values.byteLength)),
     );
+}
+
+async function writeFloat16(inputs: readonly Input[], output: Output): Promise<void> {
+  for (const input of inputs) {
+    let done = 0;
+    await input.read(CHUNK, async (values) => {
+      const tooLarge = values.findIndex(
+        (value) => Number.isFinite(value) && Math.abs(value) > LARGEST_FLOAT16,
+      );
+      if (tooLarge >= 0) throw tooLargeForHalf(input.source, values[tooLarge], done + tooLarge);
+      const halves = new Uint16Array(values.length);
+      narrowFloat16(new Uint32Array(values.buffer, values.byteOffset, values.length), halves);
+      await output.write(new Uint8Array(halves.buffer));
+      done += values.length;
+    });
+  }
 }
 
 async function writeQuantized(
@@ -99,6 +116,15 @@ async function writeQuantized(
   if (row !== rows) throw new Error(`${name}: ${row} rows instead of ${rows}`);
   await output.write(new Uint8Array(scales.buffer));
   await output.write(zeroPoints);
+}
+
+function tooLargeForHalf({ name, file }: TensorSource, value: number, index: number): ModelError {
+  return new ModelError({
+    code: 'model.weights-too-large',
+    message: `The weights in ${basename(file)} cannot be converted to half precision.`,
+    why: `Number ${index} of ${name} is ${value}; half precision ends at ${LARGEST_FLOAT16}.`,
+    nextStep: 'Use another precision: fp32 or q4.',
+  });
 }
 
 function notFinite({ name, file }: TensorSource, row: number, column: number): ModelError {

@@ -12,8 +12,8 @@ import { type Bits, quantizedSizes } from './quantize';
 /** How one tensor of the checkpoint, or several whose rows follow one another, become tensors of the sidecar. */
 export type Conversion =
   | {
-      /** A float32 copy. */
-      readonly kind: 'float32';
+      /** A copy in float32, or rounded to half precision. */
+      readonly kind: 'float32' | 'float16';
       readonly name: string;
       readonly sources: readonly TensorSource[];
     }
@@ -39,7 +39,7 @@ export interface SidecarFile {
 /** A tensor as it lies in a sidecar file. */
 export interface StoredTensor {
   readonly name: string;
-  readonly dtype: 'F32' | 'U8';
+  readonly dtype: 'F32' | 'F16' | 'U8';
   readonly shape: readonly number[];
   readonly byteLength: number;
 }
@@ -64,7 +64,7 @@ export function planSidecar(
 ): SidecarFile[] {
   const conversions = planConversions(checkpoint, precision);
   const isDecoder = ({ name }: Conversion): boolean => isDecoderTensor(name);
-  // Tower and projector get files of their own, which both precisions share.
+  // Tower and projector get files of their own, which float32 and 4 bits share.
   return [
     ...group(
       conversions.filter((conversion) => !isDecoder(conversion)),
@@ -93,7 +93,7 @@ export function withSidecar(
       const [values, scales, zeroPoints] = parts;
       converted.set(
         conversion.name,
-        conversion.kind === 'float32'
+        conversion.kind !== 'quantized'
           ? values
           : {
               ...values,
@@ -122,6 +122,7 @@ export function isDecoderTensor(name: string): boolean {
 }
 
 function planConversions({ tensors, config }: Checkpoint, precision: Precision): Conversion[] {
+  if (precision === 'fp16') return [...tensors.values()].filter(({ dtype }) => dtype !== 'F16').map(narrow);
   const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32').map(widen);
   if (precision === 'fp32') return widened;
   return [
@@ -133,6 +134,10 @@ function planConversions({ tensors, config }: Checkpoint, precision: Precision):
 
 function widen(source: TensorSource): Conversion {
   return { kind: 'float32', name: source.name, sources: [source] };
+}
+
+function narrow(source: TensorSource): Conversion {
+  return { kind: 'float16', name: source.name, sources: [source] };
 }
 
 /** Norms and biases: they stay float32. */
@@ -177,9 +182,10 @@ function planQuantizedDecoder({ text }: LlavaConfig, tensors: TensorMap): Conver
 /** The tensors that a conversion writes, in the order of their data. */
 export function storedTensors({ name, sources, ...conversion }: Conversion): StoredTensor[] {
   const rows = sources.reduce((sum, { shape }) => sum + shape[0], 0);
-  if (conversion.kind === 'float32') {
+  if (conversion.kind !== 'quantized') {
     const shape = sources.length === 1 ? sources[0].shape : [rows, ...sources[0].shape.slice(1)];
-    return [{ name, dtype: 'F32', shape, byteLength: elementCount(shape) * Float32Array.BYTES_PER_ELEMENT }];
+    const [dtype, bytes] = conversion.kind === 'float32' ? (['F32', 4] as const) : (['F16', 2] as const);
+    return [{ name, dtype, shape, byteLength: elementCount(shape) * bytes }];
   }
   const sizes = quantizedSizes(rows, sources[0].shape[1], conversion.bits);
   const stem = name.replace(/\.weight$/, '');

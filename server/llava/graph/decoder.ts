@@ -61,7 +61,7 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
 export function emitLogits(graph: GraphBuilder, text: TextConfig, tensors: TensorMap, rows: Value): void {
   const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
   const head = tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING;
-  graph.output('logits', linear(graph, tensors, normed, head, false), 'float32', ['rows', text.vocabSize]);
+  graph.floatOutput('logits', linear(graph, tensors, normed, head, false), ['rows', text.vocabSize]);
 }
 
 /** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */

@@ -15,7 +15,7 @@ import {
   splitKeyHeads,
   splitQueryHeads,
 } from './decoder';
-import { GraphBuilder, type OnnxModel, type Value } from './onnx';
+import { type FloatType, GraphBuilder, type OnnxModel, type Value } from './onnx';
 
 /** A piece of the decoder that lives on a device: layers [from, to), and what it reports. */
 export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'score'>;
@@ -29,7 +29,8 @@ export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'scor
  * `keySin` [keys, headDim / 2] for the score `lastQueryNoRotary`.
  *
  * Outputs: `nextHidden` [n, dim]; per layer `key.i`, `value.i` [kvHeads, keys, headDim], the WHOLE new cache; and the only ones
- * that leave the device, `attention` [layers, (heads,) keys] and `score` [keys].
+ * that leave the device, `attention` [layers, (heads,) keys] and `score` [keys]. All are float32 but the caches, which are
+ * of the type that the piece computes in.
  *
  * On the CPU a cache that goes in and out would be copied through the binding at every step; here it never leaves the
  * device, and joining it with the new rows is one copy at the device's own speed. One graph serves prompt and answer, so that
@@ -40,12 +41,13 @@ export function emitDevicePiece(
   tensors: TensorMap,
   piece: DevicePiece,
   kernel: AttentionKernel,
+  float?: FloatType,
 ): OnnxModel {
-  const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`);
-  let hidden = graph.input('hidden', 'float32', ['n', text.hiddenSize]);
+  const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`, float);
+  let hidden = graph.floatInput('hidden', ['n', text.hiddenSize]);
   const rotary = {
-    cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
-    sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
+    cos: graph.floatInput('cos', ['n', text.headDim / 2]),
+    sin: graph.floatInput('sin', ['n', text.headDim / 2]),
   };
   const positions = graph.input('positions', 'float32', ['n']);
   const keyPositions = graph.input('keyPositions', 'float32', ['keys']);
@@ -60,8 +62,8 @@ export function emitDevicePiece(
     hidden = emitLayer(graph, tensors, text, layer, hidden, rotary, (projections) => {
       const cache = emitCacheInputs(graph, text, layer);
       const attention = attend(graph, text, piece, projections, cache, keys, mask);
-      graph.output(`key.${layer}`, attention.key, 'float32', [text.numKeyValueHeads, 'keys', text.headDim]);
-      graph.output(`value.${layer}`, attention.value, 'float32', [
+      graph.output(`key.${layer}`, attention.key, graph.float, [text.numKeyValueHeads, 'keys', text.headDim]);
+      graph.output(`value.${layer}`, attention.value, graph.float, [
         text.numKeyValueHeads,
         'keys',
         text.headDim,
@@ -73,38 +75,38 @@ export function emitDevicePiece(
           rawQuery: projections.rawQuery,
           keysBeforeRotary: () => {
             const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
-              graph.input(name, 'float32', ['keys', text.headDim / 2]),
+              graph.floatInput(name, ['keys', text.headDim / 2]),
             );
             return rotateBack(graph, attention.key, { cos, sin });
           },
           lastMask: () => lastRow(graph, mask(), 0),
         });
-        graph.output('score', score, 'float32', ['keys']);
+        graph.floatOutput('score', score, ['keys']);
       }
       return attention.mixed;
     });
   }
-  graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
+  graph.floatOutput('nextHidden', hidden, ['n', text.hiddenSize]);
   const byHead = piece.attention === 'heads' ? [text.numAttentionHeads] : [];
   const all = rows.length === 1 ? rows[0] : graph.add('Concat', rows, { axis: 0 });
-  graph.output('attention', all, 'float32', [rows.length, ...byHead, 'keys']);
+  graph.floatOutput('attention', all, [rows.length, ...byHead, 'keys']);
   return graph.build();
 }
 
 /** Emits the head: `hidden` [rows, dim] -> `logits` [rows, vocabulary]. */
-export function emitDeviceHead(text: TextConfig, tensors: TensorMap): OnnxModel {
-  const graph = new GraphBuilder('device head');
-  emitLogits(graph, text, tensors, graph.input('hidden', 'float32', ['rows', text.hiddenSize]));
+export function emitDeviceHead(text: TextConfig, tensors: TensorMap, float?: FloatType): OnnxModel {
+  const graph = new GraphBuilder('device head', float);
+  emitLogits(graph, text, tensors, graph.floatInput('hidden', ['rows', text.hiddenSize]));
   return graph.build();
 }
 
-/** Emits a choice of rows: `data` [rows, dim], or [heads, rows, dim] for caches, and `rows` [m] -> `chosen`. */
-export function emitGather(of: 'rows' | 'cache'): OnnxModel {
+/** Emits a choice of rows: `data` [rows, dim], or [heads, rows, dim] for caches, of type `float`, and `rows` [m] -> `chosen`. */
+export function emitGather(of: 'rows' | 'cache', float: FloatType = 'float32'): OnnxModel {
   const graph = new GraphBuilder('gather');
   const leading = of === 'cache' ? ['heads'] : [];
-  const data = graph.input('data', 'float32', [...leading, 'rows', 'dim']);
+  const data = graph.input('data', float, [...leading, 'rows', 'dim']);
   const chosen = graph.add('Gather', [data, graph.input('rows', 'int64', ['m'])], { axis: leading.length });
-  graph.output('chosen', chosen, 'float32', [...leading, 'm', 'dim']);
+  graph.output('chosen', chosen, float, [...leading, 'm', 'dim']);
   return graph.build();
 }
 
@@ -137,8 +139,8 @@ interface Attention {
 function emitCacheInputs(graph: GraphBuilder, text: TextConfig, layer: number): CacheInputs {
   const shape = [text.numKeyValueHeads, `past.${layer}`, text.headDim];
   return {
-    key: graph.input(`pastKey.${layer}`, 'float32', shape),
-    value: graph.input(`pastValue.${layer}`, 'float32', shape),
+    key: graph.input(`pastKey.${layer}`, graph.float, shape),
+    value: graph.input(`pastValue.${layer}`, graph.float, shape),
   };
 }
 
@@ -147,12 +149,13 @@ function emitMask(graph: GraphBuilder, text: TextConfig, positions: Value, keyPo
   const query = graph.add('Unsqueeze', [positions, graph.integers([1])]);
   const key = graph.add('Unsqueeze', [keyPositions, graph.integers([0])]);
   const distance = graph.add('Sub', [query, key]);
-  const never = graph.scalar(-Infinity);
-  const future = graph.add('Less', [distance, graph.scalar(0)]);
-  if (text.slidingWindow === undefined) return graph.add('Where', [future, never, graph.scalar(0)]);
+  const [never, always] = [graph.scalar(-Infinity), graph.scalar(0)];
+  // Positions above 2048 are no half-precision numbers.
+  const future = graph.add('Less', [distance, graph.scalar(0, 'float32')]);
+  if (text.slidingWindow === undefined) return graph.add('Where', [future, never, always]);
   // Not "Or", which would be computed on the CPU.
-  const far = graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow)]);
-  return graph.add('Where', [future, never, graph.add('Where', [far, never, graph.scalar(0)])]);
+  const far = graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow, 'float32')]);
+  return graph.add('Where', [future, never, graph.add('Where', [far, never, always])]);
 }
 
 function emitPlainAttention(

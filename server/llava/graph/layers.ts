@@ -6,7 +6,7 @@ import type { GraphBuilder, Value } from './onnx';
 
 /** Looks a tensor up by its canonical name; the checkpoint was verified when it was opened. */
 export function weight(graph: GraphBuilder, tensors: TensorMap, name: string): Value {
-  return graph.weight(find(tensors, name));
+  return graph.floatWeight(find(tensors, name));
 }
 
 /** @throws ModelError `model.missing-tensor` */
@@ -37,7 +37,7 @@ export function linear(
   const added = bias ? [weight(graph, tensors, `${prefix}.bias`)] : [];
   return source.quantization
     ? quantizedProduct(graph, input, source, source.quantization, added)
-    : graph.add('Gemm', [input, graph.weight(source), ...added], { transB: 1 });
+    : graph.add('Gemm', [input, graph.floatWeight(source), ...added], { transB: 1 });
 }
 
 /** One of several linear layers that read the same input. */
@@ -77,7 +77,7 @@ function quantizedProduct(
   { bits, columns, scales, zeroPoints }: Quantization,
   bias: readonly Value[],
 ): Value {
-  const inputs = [input, graph.weight(source), graph.weight(scales)];
+  const inputs = [input, graph.weight(source), graph.floatWeight(scales)];
   if (zeroPoints || bias.length > 0) inputs.push(zeroPoints ? graph.weight(zeroPoints) : '');
   if (bias.length > 0) inputs.push('', ...bias);
   return graph.add('MatMulNBits', inputs, {

@@ -1,12 +1,16 @@
 import path from 'node:path';
 
 import type { TensorSource } from '../checkpoint/checkpoint';
+import { float32Bits, narrowFloat16 } from '../checkpoint/halfPrecision';
 import { ProtobufWriter } from './protobuf';
 
 /** Name of a value (an edge) of the graph under construction. */
 export type Value = string;
 
-export type ElementType = 'float32' | 'int32' | 'int64';
+/** What a graph computes in. Half precision is for devices that have it in their hardware; the CPU widens it. */
+export type FloatType = 'float32' | 'float16';
+
+export type ElementType = FloatType | 'int32' | 'int64';
 
 /** A number, or the name of a dimension that is known only at run time. */
 export type Dimension = number | string;
@@ -28,6 +32,7 @@ export interface OnnxModel {
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto : field numbers and enums.
 const DATA_TYPE: Record<ElementType | TensorSource['dtype'], number> = {
   float32: 1,
+  float16: 10,
   int32: 6,
   int64: 7,
   F32: 1,
@@ -83,11 +88,26 @@ export class GraphBuilder {
   private readonly sideOutputs: (() => void)[] = [];
   private counter = 0;
 
-  constructor(private readonly name: string) {}
+  /** @param float what the graph computes in; what enters and leaves through {@link floatInput} and {@link floatOutput} is float32. */
+  constructor(
+    private readonly name: string,
+    readonly float: FloatType = 'float32',
+  ) {}
 
   input(name: string, type: ElementType, dimensions: readonly Dimension[]): Value {
     this.inputs.push({ name, type, dimensions });
     return name;
+  }
+
+  /** A float32 input, as the graph computes with it. */
+  floatInput(name: string, dimensions: readonly Dimension[]): Value {
+    return this.own(this.input(name, 'float32', dimensions), 'float32');
+  }
+
+  /** A value of the graph's own type as a float32 output. */
+  floatOutput(name: string, value: Value, dimensions: readonly Dimension[]): void {
+    const output = this.float === 'float32' ? value : this.cast(value, 'float32');
+    this.output(name, output, 'float32', dimensions);
   }
 
   /** Makes a value an output of the graph under the given name. */
@@ -106,10 +126,19 @@ export class GraphBuilder {
     this.sideOutputs.push(emit);
   }
 
-  /** A tensor of the checkpoint, by reference. */
+  /** A tensor of the checkpoint as it is, by reference. */
   weight(source: TensorSource): Value {
     this.weights.set(source.name, source);
     return source.name;
+  }
+
+  /**
+   * A tensor of numbers of the checkpoint, as the graph computes with it. Where it lies in another precision onnxruntime converts it
+   * when it loads the graph, which is a copy; what is large should be there in the right one.
+   */
+  floatWeight(source: TensorSource): Value {
+    const value = this.weight(source);
+    return DATA_TYPE[source.dtype] === DATA_TYPE[this.float] ? value : this.cast(value, this.float);
   }
 
   floats(values: readonly number[], dimensions: number[] = [values.length]): Value {
@@ -117,8 +146,12 @@ export class GraphBuilder {
     return this.constant('float32', dimensions, data, `f${values.join(',')}`);
   }
 
-  scalar(value: number): Value {
-    return this.floats([value], []);
+  /** A constant of the graph's own type; `type` where positions are compared, which half precision cannot hold. */
+  scalar(value: number, type: FloatType = this.float): Value {
+    if (type === 'float32') return this.floats([value], []);
+    const half = new Uint16Array(1);
+    narrowFloat16(Uint32Array.of(float32Bits(value)), half);
+    return this.constant(type, [], new Uint8Array(half.buffer), `h${value}`);
   }
 
   integers(values: readonly number[]): Value {
@@ -129,6 +162,11 @@ export class GraphBuilder {
   /** Adds a node with one output. An empty string stands for an absent optional input. */
   add(operator: string, inputs: Value[], attributes: Record<string, Attribute> = {}): Value {
     return this.addMany(operator, inputs, 1, attributes)[0];
+  }
+
+  /** A value as the graph computes with it. */
+  own(input: Value, type: FloatType): Value {
+    return type === this.float ? input : this.cast(input, this.float);
   }
 
   cast(input: Value, type: ElementType): Value {

@@ -1,7 +1,7 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import { featureStates, type LlavaConfig, patchesPerSide, type VisionConfig } from '../checkpoint/config';
 import { activate, joinHeads, layerNorm, linear, splitHeads, weight } from './layers';
-import { GraphBuilder, type OnnxModel, type Value } from './onnx';
+import { type FloatType, GraphBuilder, type OnnxModel, type Value } from './onnx';
 
 const TOWER = 'model.vision_tower';
 
@@ -19,9 +19,14 @@ export interface VisionSignals {
  * Input `pixels` [1, 3, size, size]. Output `features` [tokens, hidden * feature layers], CLS first where there is one;
  * `attention` and `keys` as asked for, both of the layer that made the last feature state.
  */
-export function emitVisionTower(config: LlavaConfig, tensors: TensorMap, signals: VisionSignals): OnnxModel {
+export function emitVisionTower(
+  config: LlavaConfig,
+  tensors: TensorMap,
+  signals: VisionSignals,
+  float?: FloatType,
+): OnnxModel {
   const vision = config.vision;
-  const graph = new GraphBuilder('vision');
+  const graph = new GraphBuilder('vision', float);
   const states = featureStates(config);
   const last = Math.max(...states);
   const patches = patchesPerSide(vision) ** 2;
@@ -37,12 +42,12 @@ export function emitVisionTower(config: LlavaConfig, tensors: TensorMap, signals
 
   const chosen = states.map((state) => hiddenStates[state]);
   const features = chosen.length === 1 ? chosen[0] : graph.add('Concat', chosen, { axis: 1 });
-  graph.output('features', features, 'float32', [tokens, vision.hiddenSize * chosen.length]);
+  graph.floatOutput('features', features, [tokens, vision.hiddenSize * chosen.length]);
   return graph.build();
 }
 
 function emitPatchEmbeddings(graph: GraphBuilder, tensors: TensorMap, vision: VisionConfig): Value {
-  const pixels = graph.input('pixels', 'float32', [1, 3, vision.imageSize, vision.imageSize]);
+  const pixels = graph.floatInput('pixels', [1, 3, vision.imageSize, vision.imageSize]);
   const convolution = [pixels, weight(graph, tensors, `${TOWER}.embeddings.patch_embedding.weight`)];
   if (!vision.hasClassToken)
     convolution.push(weight(graph, tensors, `${TOWER}.embeddings.patch_embedding.bias`));
@@ -94,7 +99,7 @@ function emitEncoderLayer(
   if (signals.attention) emitAttentionSignal(graph, vision, probabilities, tokens);
   if (signals.keys) {
     const keyMean = graph.add('ReduceMean', [key, graph.integers([0])], { keepdims: 0 });
-    graph.output('keys', keyMean, 'float32', [tokens, size]);
+    graph.floatOutput('keys', keyMean, [tokens, size]);
   }
 
   const second = layerNorm(graph, tensors, attended, `${prefix}.layer_norm2`, vision.layerNormEps);
@@ -122,9 +127,9 @@ function emitAttentionSignal(
       graph.integers([1, 2]),
     ]);
     const sum = graph.add('ReduceSum', [row, graph.integers([0, 1])], { keepdims: 0 });
-    graph.output('attention', sum, 'float32', [tokens - 1]);
+    graph.floatOutput('attention', sum, [tokens - 1]);
   } else {
     const received = graph.add('ReduceMean', [probabilities, graph.integers([0, 1])], { keepdims: 0 });
-    graph.output('attention', received, 'float32', [tokens]);
+    graph.floatOutput('attention', received, [tokens]);
   }
 }

@@ -1,3 +1,5 @@
+import type { FloatType } from '../graph/onnx';
+
 /** Where graphs run: onnxruntime's execution providers by name. */
 export type Device = 'cpu' | 'webgpu' | 'cuda' | 'dml' | 'coreml';
 
@@ -11,10 +13,12 @@ export const DEVICE_CHOICES: readonly DeviceChoice[] = ['auto', 'cpu', 'webgpu',
  */
 export type AttentionKernel = 'plain' | 'fused';
 
-/** A device, and the kernel that was found right on it. */
+/** A device, and what was found right on it. */
 export interface DevicePlan {
   readonly device: Device;
   readonly attention: AttentionKernel;
+  /** What graphs compute in and caches are kept in; half precision on devices that keep them only. @default 'float32' */
+  readonly float?: FloatType;
 }
 
 export const CPU_PLAN: DevicePlan = { device: 'cpu', attention: 'plain' };

@@ -15,7 +15,7 @@ import {
 import type { DeviceMatrix } from './deviceMatrix';
 import type { GraphSessions } from './graphSessions';
 import type { RowLabel } from './keyValueCache';
-import { floats, floatTensor, idTensor, type Tensors } from './session';
+import { emptyTensor, floats, floatTensor, idTensor, type Tensors } from './session';
 
 /**
  * Caches and hidden states in the memory of a device. A question's rows go through the pieces that the decoder is cut
@@ -139,7 +139,8 @@ class DeviceCache implements DecoderCache {
 
   get bytes(): number {
     const { numKeyValueHeads, headDim } = this.text;
-    const row = numKeyValueHeads * headDim * 2 * Float32Array.BYTES_PER_ELEMENT;
+    const bytesPerValue = this.sessions.float === 'float32' ? 4 : 2;
+    const row = numKeyValueHeads * headDim * 2 * bytesPerValue;
     return this.layers.reduce((sum, { length }) => sum + length * row, 0);
   }
 
@@ -203,7 +204,7 @@ class DeviceCache implements DecoderCache {
   }
 
   private empty(): Tensor {
-    return floatTensor(new Float32Array(0), [this.text.numKeyValueHeads, 0, this.text.headDim]);
+    return emptyTensor(this.sessions.float, [this.text.numKeyValueHeads, 0, this.text.headDim]);
   }
 }
 

@@ -9,7 +9,7 @@ import {
   emitJoin,
 } from '../graph/deviceDecoder';
 import { emitNewline } from '../graph/newline';
-import type { OnnxModel } from '../graph/onnx';
+import type { FloatType, OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
@@ -49,14 +49,19 @@ export class GraphSessions {
     return this.plan.device;
   }
 
+  /** What graphs on the device compute in; hidden states between them are float32. */
+  get float(): FloatType {
+    return this.plan.float ?? 'float32';
+  }
+
   vision(signals: VisionSignals): Promise<Session> {
     return this.get(`vision ${JSON.stringify(signals)}`, () =>
-      emitVisionTower(this.config, this.tensors, signals),
+      emitVisionTower(this.config, this.tensors, signals, this.float),
     );
   }
 
   projector(): Promise<Session> {
-    return this.get('projector', () => emitProjector(this.config, this.tensors));
+    return this.get('projector', () => emitProjector(this.config, this.tensors, this.float));
   }
 
   /** On the CPU everywhere: it reads a few rows of a table that a device would have to hold a copy of. */
@@ -73,9 +78,9 @@ export class GraphSessions {
     return this.get('similarity', emitSimilarity, 'cpu');
   }
 
-  /** Whether caches and hidden states stay on the device between two runs. */
+  /** Whether caches and hidden states stay on the device between two runs, as graphs in half precision expect on every device. */
   get keepsDataOnDevice(): boolean {
-    return KEEPING.includes(this.device);
+    return KEEPING.includes(this.device) || this.float === 'float16';
   }
 
   /**
@@ -143,12 +148,13 @@ export class GraphSessions {
       places[`key.${layer}`] = 'gpu-buffer';
       places[`value.${layer}`] = 'gpu-buffer';
     }
-    const emit = (): OnnxModel => emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention);
+    const emit = (): OnnxModel =>
+      emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention, this.float);
     return { session: await this.get(`piece ${piece.from}`, emit, this.device, places), piece };
   }
 
   deviceHead(): Promise<Session> {
-    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors));
+    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors, this.float));
   }
 
   /** Puts hidden states on the device one below the other. */
@@ -158,7 +164,8 @@ export class GraphSessions {
 
   /** Chooses rows of what lies on the device. */
   gather(of: 'rows' | 'cache'): Promise<Session> {
-    return this.get(`gather ${of}`, () => emitGather(of), this.device, { chosen: 'gpu-buffer' });
+    const float = of === 'cache' ? this.float : 'float32';
+    return this.get(`gather ${of}`, () => emitGather(of, float), this.device, { chosen: 'gpu-buffer' });
   }
 
   async dispose(): Promise<void> {

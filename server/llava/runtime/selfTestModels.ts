@@ -1,5 +1,6 @@
 import { elementCount, tensorInMemory, type TensorMap, type TensorSource } from '../checkpoint/checkpoint';
 import type { LlavaConfig, TextConfig } from '../checkpoint/config';
+import { narrowFloat16 } from '../checkpoint/halfPrecision';
 import { expectedTensors } from '../checkpoint/expectedTensors';
 import { quantizedSizes, quantizeRows } from '../checkpoint/quantize';
 import { linear } from '../graph/layers';
@@ -109,6 +110,17 @@ export function selfTestModels(): SyntheticModel[] {
     synthetic('shared heads of 64', llava(qwen, SIGLIP), 2),
     synthetic('shared heads of 48, sliding window', llava(mistral, CLIP), 3),
   ];
+}
+
+/** The same model with its weights rounded to half precision, as a checkpoint in that precision has them. */
+export function inHalfPrecision({ name, config, tensors }: SyntheticModel): SyntheticModel {
+  const narrowed = Array.from(tensors, ([key, source]): [string, TensorSource] => {
+    const { buffer, byteOffset, byteLength } = source.bytes!;
+    const halves = new Uint16Array(byteLength / Float32Array.BYTES_PER_ELEMENT);
+    narrowFloat16(new Uint32Array(buffer, byteOffset, halves.length), halves);
+    return [key, tensorInMemory(source.name, 'F16', source.shape, new Uint8Array(halves.buffer))];
+  });
+  return { name: `${name}, half precision`, config, tensors: new Map(narrowed) };
 }
 
 /** One decoder layer that is large enough for a device to show its speed. */

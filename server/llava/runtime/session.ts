@@ -1,7 +1,7 @@
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 
 import { DeviceError } from '../errors';
-import type { OnnxModel } from '../graph/onnx';
+import type { FloatType, OnnxModel } from '../graph/onnx';
 import type { Device } from './device';
 
 /** Tensors by input or output name. */
@@ -53,7 +53,8 @@ export class Session {
       return new Session(
         await InferenceSession.create(model.bytes, {
           executionProviders: [device],
-          ...(places && { preferredOutputLocation: places }),
+          // In this process's memory the CPU's outputs are where it computes.
+          ...(places && device !== 'cpu' && { preferredOutputLocation: places }),
           // 3 = errors only: onnxruntime warns on stderr about things that are as they should be.
           logSeverityLevel: 3,
           // A pattern is a second block of memory for all tensors of a run of the same shape: 500 MB for a 135M decoder at 600 tokens,
@@ -98,6 +99,13 @@ export class Session {
 
 export function floatTensor(data: Float32Array, dimensions: readonly number[]): Tensor {
   return new Tensor('float32', data, dimensions);
+}
+
+/** A tensor without elements of either type. */
+export function emptyTensor(type: FloatType, dimensions: readonly number[]): Tensor {
+  return type === 'float32'
+    ? floatTensor(new Float32Array(0), dimensions)
+    : new Tensor(type, new Uint16Array(0), dimensions);
 }
 
 export function idTensor(ids: ArrayLike<number>): Tensor {

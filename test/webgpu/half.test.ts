@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext } from 'vitest';
+
+import { LlavaModel } from '../../server/llava/model';
+import { compareWithCpu, passes } from '../../server/llava/runtime/selfTest';
+import { selfTestModels } from '../../server/llava/runtime/selfTestModels';
+import { expectClose, fixtureImage, readFixture } from '../../server/llava/testing/fixtures';
+import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
+import { findAdapter } from './adapter';
+
+/*
+ * Half precision on WebGPU. SwiftShader has none, so these tests have an adapter of their own, and a process of their own: the
+ * Vulkan loader is told once which one to take.
+ */
+
+const LIMIT_MS = 600_000;
+/** Of an output's scale: five times what was found on lavapipe. Greedy tokens have to be the same. */
+const TOLERANCE = 0.02;
+const TOKENS = 5;
+
+let missing: string | undefined;
+const environment = { ...process.env };
+
+beforeAll(async () => {
+  const found = await findAdapter('float16');
+  if (typeof found === 'string') {
+    missing = found;
+    console.warn(`Tests of half precision are skipped: ${found}`);
+    return;
+  }
+  console.warn(`Tests of half precision run on ${found.name}`);
+  Object.assign(process.env, found.environment);
+}, LIMIT_MS);
+beforeEach((context: TestContext) => context.skip(missing !== undefined, missing));
+afterAll(() => {
+  process.env = environment;
+});
+
+describe('half precision on WebGPU', () => {
+  it(
+    'passes the self-test: cache, reductions, chunks',
+    async () => {
+      const [, shared] = selfTestModels();
+      const plan = { device: 'webgpu', attention: 'plain', float: 'float16' } as const;
+      const cases = await compareWithCpu(shared, plan, { rows: [64] });
+      expect(cases.length).toBeGreaterThan(5);
+      expect(cases.filter((entry) => !passes(entry))).toEqual([]);
+    },
+    LIMIT_MS,
+  );
+
+  it(
+    'answers as float32 does on the CPU, with caches of half the size',
+    async () => {
+      const fixture = readFixture('clip-llama');
+      const open = (device: 'cpu' | 'webgpu'): Promise<LlavaModel> =>
+        LlavaModel.open(fixture.directory, {
+          plan: { device, attention: 'plain' },
+          precision: device === 'cpu' ? 'fp32' : 'fp16',
+          cacheDirectory: temporaryDirectory(),
+        });
+      const [cpu, webgpu] = [await open('cpu'), await open('webgpu')];
+      for (const reduction of ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=6,contextual=3']) {
+        const [expected, actual] = await Promise.all(
+          [cpu, webgpu].map(async (model) => {
+            const logits: Float32Array[] = [];
+            const result = await model.ask(
+              {
+                images: fixture.description.images.map((_, index) => fixtureImage(fixture, index)),
+                question: fixture.description.question,
+                fit: 'crop',
+                reduction,
+                sampling: { maxTokens: TOKENS },
+              },
+              { onLogits: (row) => logits.push(row.slice()), reuse: false },
+            );
+            return { result, logits };
+          }),
+        );
+        expect(actual.result).toMatchObject({ device: 'webgpu', precision: 'fp16' });
+        expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
+        expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes / 2);
+        actual.logits.forEach((row, step) => expectClose(row, expected.logits[step], TOLERANCE));
+      }
+      await cpu.dispose();
+      await webgpu.dispose();
+    },
+    LIMIT_MS,
+  );
+});
