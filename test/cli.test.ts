@@ -140,7 +140,7 @@ describe('bad usage exits with 2', () => {
     [['ask', IMAGE, 'a', '--bogus'], /--bogus/],
     [['ask', IMAGE, 'a', '--fit', 'squeeze'], /pad, crop/],
     [['ask', IMAGE, 'a', '--device', 'abacus'], /auto, cpu/],
-    [['ask', IMAGE, 'a', '--precision', 'q2'], /auto, fp32, q4/],
+    [['ask', IMAGE, 'a', '--precision', 'q2'], /auto, fp32, fp16, q4/],
     [['ask', IMAGE, 'a', '--max-tokens', '0'], /whole number/],
     [['ask', IMAGE, 'a', '--temperature', 'hot'], /--temperature/],
     [['ask', IMAGE, 'a', '--reduce', 'fastvv:layer=2'], /fastv/],
