@@ -34,6 +34,7 @@ const programs = [
   { ...node, entryPoints: { gpu: 'bench/gpu.ts' } },
   { ...node, entryPoints: { evaluateReductions: 'bench/reduction/evaluate.ts' } },
   { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
+  { ...node, entryPoints: { textHeight: 'bench/textHeight.ts' } },
   { ...node, entryPoints: { precision: 'bench/precision.ts' } },
   { ...node, entryPoints: { prediction: 'bench/prediction.ts' } },
   {

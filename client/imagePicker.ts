@@ -32,6 +32,8 @@ export async function pickImage(memory: Memory): Promise<ImageChoice | undefined
       title: vscode.l10n.t('Ask About Image'),
       placeHolder: vscode.l10n.t('Pick an image of the workspace'),
       matchOnDescription: true,
+      // It opens as the palette closes, which gives the focus back to an editor or a view a moment later.
+      ignoreFocusOut: true,
     });
     if (!picked) return undefined;
     return picked.uri ? { uri: picked.uri, browsed: false } : await browse();
@@ -64,6 +66,7 @@ export async function pickReference(
     title: vscode.l10n.t('Ask About Image'),
     placeHolder: vscode.l10n.t('Pick an image of this document'),
     matchOnDescription: true,
+    ignoreFocusOut: true,
   });
   return picked?.reference;
 }

@@ -216,16 +216,24 @@ export interface AnswerResult {
    * same as a share (0..1) where a patch that some layers of the decoder have seen counts for the layers that have not.
    */
   fineText?: { patches: number; lost: number; share: number };
+  /**
+   * Where a picture has text: how high the smaller text of the picture with the smallest is, in pixels, in the picture itself and where
+   * the vision tower sees it.
+   */
+  textHeight?: { source: number; seen: number };
   warning?: AnswerWarning;
 }
 
 /** Something that the user should know about an answer. */
 export interface AnswerWarning {
-  /** `reduction.fine-text`: small text has probably become unreadable by the reduction. */
-  code: 'reduction.fine-text';
+  /**
+   * `image.small-text`: the picture's text is probably unreadable at the model's size. `reduction.fine-text`: small text has probably become
+   * unreadable by the reduction.
+   */
+  code: 'image.small-text' | 'reduction.fine-text';
   message: string;
-  /** What to ask with instead. */
-  askAgain: { reduction: string };
+  /** What to ask with instead, where that would help. */
+  askAgain?: { reduction: string };
 }
 
 export interface ModelSummary {
@@ -918,6 +926,8 @@ export interface TokenViewWarning {
   message: string;
   /** One click: ask the same question with this reduction. */
   askAgain?: { title: string; reduction: string };
+  /** One click: do this. */
+  action?: { title: string; action: TokenViewAction };
 }
 
 /** What the error panel's button does. Everything else that an error advises stays text. */

@@ -7,6 +7,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { REDUCTIONS } from '../server/llava/reduction/registry';
 import { CHECKPOINT_FIXTURES, readFixture } from '../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../server/llava/testing/temporaryDirectory';
+import { REAL_SCREENS } from '../bench/evaluationSet';
 import { type Outcome, runCommandLine } from './commandLine';
 
 const folder = temporaryDirectory();
@@ -119,6 +120,18 @@ describe('fovea ask', () => {
     ]).then((outcomes) => outcomes.map(({ stdout }) => JSON.parse(stdout).firstStep));
     expect(ofPart).toEqual(ofFile);
     expect(ofPart).not.toEqual(whole);
+  });
+
+  it('says where text is too small for the model, and how small it is', async () => {
+    const screenshot = path.join(REAL_SCREENS, 'images', 'vscode-editor.png');
+    const outcome = await ask(screenshot, '--max-tokens', '4');
+    expect(outcome.stderr).toMatch(/warning: The text is about .* px high .*--part x,y,w,h/);
+    const { textHeight, warning } = JSON.parse((await ask(screenshot, '--max-tokens', '4', '--json')).stdout);
+    // 1280 x 800 pixels, and a tower that sees 48 x 48.
+    expect(textHeight.source).toBeGreaterThan(6);
+    expect(textHeight.source).toBeLessThan(16);
+    expect(textHeight.seen).toBeCloseTo((textHeight.source * 48) / 1280, 5);
+    expect(warning).toEqual({ code: 'image.small-text', message: expect.stringContaining('px high') });
   });
 
   it('takes a whole prompt with --raw-prompt', async () => {

@@ -158,6 +158,12 @@ export class AnswerPanel implements Part {
                 onClick: () => this.actions.ask(run.question, warning.askAgain!.reduction, run.fit),
               })
             : undefined,
+          canAsk && warning.action
+            ? button({
+                label: warning.action.title,
+                onClick: () => this.actions.post({ type: 'action', action: warning.action!.action }),
+              })
+            : undefined,
         ),
       );
     }

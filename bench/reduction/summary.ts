@@ -79,7 +79,7 @@ export interface SummaryInput {
 }
 
 /** Types whose answers are text of the picture. */
-const TEXT_TYPES = new Set(
+export const TEXT_TYPES = new Set(
   'title message buttons highlighted fields field_value which_ticked bar_labels bar_value percent read_all describe tallest shortest terminal_command terminal_passed terminal_failed terminal_file terminal_time read_line display'.split(
     ' ',
   ),

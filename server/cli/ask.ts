@@ -69,6 +69,7 @@ export function jsonOutput(result: AnswerResult): object {
     reduction: result.reduction,
     question: result.question,
     fineText: result.fineText,
+    textHeight: result.textHeight,
     warning: result.warning,
   };
 }

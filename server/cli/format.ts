@@ -17,8 +17,9 @@ export function formatCosts(result: AnswerResult): string {
 }
 
 /** What the user should know about an answer, and what to type for a better one. */
-export function formatWarning({ message, askAgain }: AnswerWarning): string {
-  return `warning: ${message} Ask again with --reduce ${askAgain.reduction}.`;
+export function formatWarning({ code, message, askAgain }: AnswerWarning): string {
+  if (askAgain) return `warning: ${message} Ask again with --reduce ${askAgain.reduction}.`;
+  return `warning: ${message}${code === 'image.small-text' ? ' Ask about a part (--part x,y,w,h), or another model (--model).' : ''}`;
 }
 
 export function milliseconds(value: number): string {

@@ -21,6 +21,8 @@ import { escapeMarkdown, shorten, visible } from './markdown';
 
 /** Box that a picture in a hover is scaled into, in CSS pixels: a hover is 250 high, and the links below are to be seen. */
 const PICTURE_BOX = { width: 320, height: 130 };
+/** The same where there are words about the picture. */
+const SMALL_PICTURE_BOX = { width: 320, height: 70 };
 /** VS Code cuts a hover's Markdown near 100,000 characters; a longer data URI would spill into it as text. */
 const MAX_DATA_URI = 90_000;
 /** Larger pictures are not handed to the editor to decode for a thumbnail, in pixels. */
@@ -108,7 +110,7 @@ export class HoverFeature {
       text.explanation = explanation;
       text.warning = warning?.message;
       text.commands.push({ label: 'Show the tokens', command: HoverCommand.explain, argument });
-      if (warning) {
+      if (warning?.askAgain) {
         const complete = { ...argument, reduction: warning.askAgain.reduction };
         text.commands.push({
           label: 'Ask again with all tokens',
@@ -194,7 +196,9 @@ function markdownHover({ picture, facts, explanation, warning, error, note }: Ho
       /[()|<>"'\\\s]/g,
       (c) => `%${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
     );
-    parts.push(`![](${uri}${displaySize(picture)})`);
+    parts.push(
+      `![](${uri}${displaySize(picture, explanation === undefined ? PICTURE_BOX : SMALL_PICTURE_BOX)})`,
+    );
   }
   if (facts)
     parts.push(`**${escapeMarkdown(shorten(facts.name, 100))}**  \n${escapeMarkdown(factsLine(facts))}`);
@@ -220,9 +224,12 @@ function errorText({ message, nextStep }: ErrorData): string {
 }
 
 /** VS Code's way of sizing a picture in Markdown; only ever smaller than it is. */
-function displaySize({ width, height }: { width?: number; height?: number }): string {
-  if (!width || !height) return `|width=${PICTURE_BOX.width}`;
-  const scale = Math.min(1, PICTURE_BOX.width / width, PICTURE_BOX.height / height);
+function displaySize(
+  { width, height }: { width?: number; height?: number },
+  box: typeof PICTURE_BOX,
+): string {
+  if (!width || !height) return `|width=${box.width}`;
+  const scale = Math.min(1, box.width / width, box.height / height);
   return `|width=${Math.max(1, Math.round(width * scale))},height=${Math.max(1, Math.round(height * scale))}`;
 }
 

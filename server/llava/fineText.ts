@@ -13,7 +13,7 @@ import type { PatchPixels } from './reduction/reduction';
 const TEXT_CHANGE = 3;
 
 /** In a photograph nearly every patch is unlike its neighbours, and texture cannot be told from text: nothing is claimed then. */
-const MOST_DISTINCT = 0.85;
+export const MOST_DISTINCT = 0.85;
 
 /** How much of the text-like part of the pictures is left. */
 export interface FineText {

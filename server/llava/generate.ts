@@ -8,7 +8,7 @@ import { fineTextLeft, fineTextWarning } from './fineText';
 import type { FeatureCache } from './featureCache';
 import { type ImagePlan, planSquare, planTiles, unreducedTokens } from './imagePlan';
 import { encodeImage, type ImageTokens, type PreparedImage, rasterIndex } from './imageTokens';
-import { fineTextTokens, resolveBudgets } from './pictureChoices';
+import { fineTextTokens, resolveBudgets, smallestText } from './pictureChoices';
 import { formatReduction, parseReduction } from './reduction/parse';
 import type { PrefixCache } from './prefixCache';
 import { requireHeads } from './reduction/heads';
@@ -18,10 +18,13 @@ import { floats, idTensor } from './runtime/session';
 import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
 import { createSampler, topLogits } from './text/sampling';
 import type { Tokenizer } from './text/tokenizer';
+import { smallTextWarning, textHeight, type TextSize } from './textHeight';
 import { rounded, tokensAfterStages } from './trace';
 import { decodeImage, type DecodeLimits } from './vision/decode';
 import { planDetails } from './vision/anyres';
+import { fitSquare } from './vision/geometry';
 import { preprocessDetails, preprocessImage } from './vision/preprocess';
+import type { RgbImage } from './vision/resample';
 
 const DEFAULT_MAX_TOKENS = 256;
 const FIRST_STEP_LOGITS = 20;
@@ -206,6 +209,7 @@ export async function generateFromPixels(
     reductions.length > 0
       ? fineTextLeft(trace, fineTextTokens(inputs), config.text.numHiddenLayers)
       : undefined;
+  const textSize = smallestText(inputs);
 
   return {
     answer: answer.text,
@@ -249,8 +253,16 @@ export async function generateFromPixels(
     reduction: formatReduction(reductions),
     question: question.question,
     fineText,
-    warning: fineText && fineTextWarning(fineText),
+    textHeight: textSize,
+    warning:
+      (textSize && smallTextWarning(textSize, config.vision)) ?? (fineText && fineTextWarning(fineText)),
   };
+}
+
+/** The text of a picture at the largest scale that the tower sees it at. */
+function textSize(image: RgbImage, scale: number): TextSize | undefined {
+  const source = textHeight(image);
+  return source === undefined ? undefined : { source, seen: source * scale };
 }
 
 export interface PreparationOptions {
@@ -288,6 +300,12 @@ export async function prepareImages(
     const content = shrinking?.atPixels?.({ grid: { rows: tower.patches, columns: tower.patches } });
     const square = preprocessImage(decoded, preprocessor, fit, vision.patchSize, content);
     const cut = details && preprocessDetails(decoded, preprocessor, details, tower);
+    const whole = fitSquare(width, height, tower.size, fit, preprocessor.shortestEdge);
+    const scales = [
+      whole.scaled.height / whole.canvas.height,
+      ...(details ? [details.scaled.height / height] : []),
+    ];
+    const text = textSize(decoded, Math.max(...scales));
     spend?.('preprocess', performance.now() - between);
     const seen = { width, height, fit, source: square.source };
     const plan = details
@@ -297,6 +315,7 @@ export async function prepareImages(
       plan,
       inputs: [() => square.pixelValues, ...(cut?.tiles ?? [])],
       pixels: [() => square.pixels, ...(cut ? [() => cut.pixels()] : [])],
+      text,
       unshrunk: content && (() => preprocessImage(decoded, preprocessor, fit, vision.patchSize).pixels),
     });
     firstId = plan.endId;

@@ -17,6 +17,7 @@ import type { GraphSessions } from './runtime/graphSessions';
 import { floats, floatTensor, idTensor } from './runtime/session';
 import { throwIfCancelled } from './errors';
 import { combine } from './reduction/combine';
+import type { TextSize } from './textHeight';
 import { recordStage } from './trace';
 
 /** An image as the tower takes it, and how its patches become tokens. */
@@ -28,6 +29,8 @@ export interface PreparedImage {
   readonly pixels: readonly (() => PatchPixels)[];
   /** Where a reduction makes the picture smaller: the pixels that its square would have had. */
   readonly unshrunk?: () => PatchPixels;
+  /** How high its text is; absent where it has none, or not enough. A reduction that makes the picture smaller does not count. */
+  readonly text?: TextSize;
 }
 
 /** The image tokens of one image as they enter the decoder. */

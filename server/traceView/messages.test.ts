@@ -28,6 +28,16 @@ const toView: ToTokenView[] = [
     warning: { message: 'w', askAgain: { title: 't', reduction: 'none' } },
     cached: true,
   },
+  {
+    type: 'answered',
+    run: 1,
+    result: {
+      ...syntheticResult(),
+      textHeight: { source: 12, seen: 1.5 },
+      warning: { code: 'image.small-text', message: 'w' },
+    },
+    warning: { message: 'w', action: { title: 't', action: 'chooseModel' } },
+  },
   { type: 'failed', run: 1, error, action: { title: 't', action: 'chooseModel' } },
   { type: 'compared' },
 ];

@@ -189,8 +189,13 @@ const result = shape({
   reduction: text,
   question: text,
   fineText: optional(shape({ patches: count, lost: count, share: number })),
+  textHeight: optional(shape({ source: number, seen: number })),
   warning: optional(
-    shape({ code: oneOf('reduction.fine-text'), message: text, askAgain: shape({ reduction: text }) }),
+    shape({
+      code: oneOf('image.small-text', 'reduction.fine-text'),
+      message: text,
+      askAgain: optional(shape({ reduction: text })),
+    }),
   ),
 });
 
@@ -204,8 +209,13 @@ const picture = shape({
 });
 const fit = oneOf('pad', 'crop');
 const question = { pictures: list(picture), question: text, reduction: text, fit };
+const action = oneOf('chooseModel', 'restartInference', 'showLog', 'openSettings', 'pickImage');
 const warning = optional(
-  shape({ message: text, askAgain: optional(shape({ title: text, reduction: text })) }),
+  shape({
+    message: text,
+    askAgain: optional(shape({ title: text, reduction: text })),
+    action: optional(shape({ title: text, action })),
+  }),
 );
 const answer = shape({ ...question, result, warning, cached: optional(boolean) });
 const error = shape({
@@ -215,7 +225,6 @@ const error = shape({
   why: optional(text),
   nextStep: text,
 });
-const action = oneOf('chooseModel', 'restartInference', 'showLog', 'openSettings', 'pickImage');
 const typeShare = shape({ share: number, tokens: number, efficiency: number });
 const typeShares = shape({
   system: typeShare,

@@ -128,6 +128,10 @@ it('a warning has one click that says what it does', () => {
   expect(warningWords({ ...warning, askAgain: { reduction: 'mmr' } })?.askAgain?.title).toBe(
     'Ask again with mmr',
   );
+  expect(warningWords({ code: 'image.small-text', message: 'Small.' })).toEqual({
+    message: 'Small. Zoom in and ask about the visible part, or choose another model.',
+    action: { title: 'Choose Model...', action: 'chooseModel' },
+  });
   expect(warningWords(undefined)).toBeUndefined();
 });
 

@@ -321,7 +321,13 @@ export function stageWords(stage: string): string {
 /** A warning of an answer as the token view shows it, with its one click. */
 export function warningWords(warning: AnswerWarning | undefined): TokenViewWarning | undefined {
   if (!warning) return undefined;
-  const { message, askAgain } = warning;
+  const { code, message, askAgain } = warning;
+  if (code === 'image.small-text')
+    return {
+      message: `${message} Zoom in and ask about the visible part, or choose another model.`,
+      action: { title: 'Choose Model...', action: 'chooseModel' },
+    };
+  if (!askAgain) return { message };
   const title =
     askAgain.reduction === 'none' ? 'Ask again with all tokens' : `Ask again with ${askAgain.reduction}`;
   return { message, askAgain: { title, reduction: askAgain.reduction } };

@@ -118,6 +118,26 @@ describe('every state', () => {
       },
     ));
 
+  it('warned of small text: one click leads to a model that sees more', () =>
+    withView(
+      [
+        setup,
+        asked(1),
+        {
+          ...answered(1, SYNTHETIC.tokens576()),
+          warning: {
+            message: 'Text is only about 2 px high.',
+            action: { title: 'Choose Model...', action: 'chooseModel' },
+          },
+        },
+      ],
+      async ({ page, posted }) => {
+        expect(await text(page, '.warning')).toContain('about 2 px high');
+        await page.getByRole('note').getByRole('button', { name: 'Choose Model...' }).click();
+        expect(ofType(await posted(), 'action')).toEqual([{ type: 'action', action: 'chooseModel' }]);
+      },
+    ));
+
   it('no picture any more: the invitation alone, whatever was there before', () =>
     withView(
       [setup, asked(1), answered(1, SYNTHETIC.tokens64()), { type: 'picture', pictures: [] }],

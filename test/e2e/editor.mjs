@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Milliseconds until something counts as not coming at all, also on a machine with twenty other things to do. */
-export const PATIENCE = 300_000;
+export const PATIENCE = 150_000;
 
 /** What "Explain Image" and hovers ask. */
 export const EXPLAIN = 'Describe this screenshot.';

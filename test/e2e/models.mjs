@@ -1,9 +1,14 @@
 // "Choose Model..." with a hub on this machine in place of the real one.
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { makeHostileModel } from '../hostile/model.mjs';
 import {
   dialog,
   explain,
+  hoverText,
+  openFile,
+  talk,
   notification,
   pickRow,
   quickInput,
@@ -108,7 +113,57 @@ export const models = {
       'the setting of the embedded model',
     );
   },
+
+  async 'hostile screenshot and hostile model: nothing of the answer can be clicked, loaded or run'({
+    page,
+    workspace,
+    settingsFiles,
+    screenshot,
+  }) {
+    const read = await explain(page, 'images', 'hostile.png');
+    assert.match(read, /\S/);
+    const model = join(workspace, '..', 'hostile-model');
+    await makeHostileModel(model);
+    await setInFile(settingsFiles[1], 'fovea.model', model);
+    await until(
+      async () => (await explain(page, 'images', 'hostile.png')).includes('command:workbench.action.quit'),
+      Boolean,
+      'an answer of the hostile model',
+    );
+    await screenshot('52 hostile model');
+    assert.deepEqual(await talk(page).locator('.text').evaluateAll(activeParts), []);
+    await openFile(page, 'hostile.ts');
+    const hover = await hoverText(page, './images/hostile.png', /command:workbench\.action\.quit/);
+    await screenshot('53 hostile model in the hover');
+    const active = await hover.evaluateAll(activeParts);
+    const links = active.filter((html) => html.startsWith('<a'));
+    assert.ok(links.length > 0);
+    for (const html of links) assert.match(html, /data-href="command:fovea\.(ask|explain)\?/);
+    // The picture itself is a file of the workspace.
+    for (const html of active.filter((part) => !part.startsWith('<a')))
+      assert.match(html, /^<img (?!.*127\.0\.0\.1:9).*hostile\.png/);
+    await setInFile(settingsFiles[1], 'fovea.model', undefined);
+    await until(
+      async () => (await explain(page, 'images', 'hostile.png')) === read,
+      Boolean,
+      'the answer of the embedded model',
+    );
+  },
 };
+
+/** Runs in the page: what could be clicked, loaded or run in some part of it. */
+function activeParts(elements) {
+  return elements.flatMap((element) =>
+    [...element.querySelectorAll('a, img, script, iframe, object, video')].map((found) => found.outerHTML),
+  );
+}
+
+/** Sets a setting of the machine as somebody does who edits the file. @param file may not be there yet */
+async function setInFile(file, id, value) {
+  const settings = JSON.parse(await readFile(file, 'utf8').catch(() => '{}'));
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(file, JSON.stringify({ ...settings, [id]: value }, null, 2));
+}
 
 async function chooseTyped(page, screenshot) {
   await runCommand(page, 'Fovea: Choose Model...');

@@ -19,6 +19,7 @@ import {
   type Setup,
   type StartOptions,
 } from './harness';
+import { plain } from './plainMarkdown';
 
 let setup: Setup;
 let inference: string;
@@ -80,13 +81,6 @@ function parseLink(link: string): ShownHover['commands'][number] {
   const [, label, command, query] = /^\[([^\]]*)\]\(command:([\w.]+)(?:\?(.*))?\)$/.exec(link)!;
   const [argument] = query ? (JSON.parse(decodeURIComponent(query)) as [HoverCommandArgument]) : [undefined];
   return { label, command, argument };
-}
-
-/** What a Markdown text shows once its escapes are resolved; fails where something in it is not text. */
-function plain(markdown: string): string {
-  const unescaped = markdown.replace(/\\([!-/:-@[-`{-~])/g, '');
-  expect(unescaped.replace(/ {2}\n|[\n ]/g, '')).not.toMatch(/[!-/:-@[-`{-~]/);
-  return markdown.replace(/\\([!-/:-@[-`{-~])/g, '$1');
 }
 
 describe('the hover over an image', () => {
@@ -159,6 +153,15 @@ describe('the hover over an image', () => {
       command: 'fovea.explain',
       argument: { image: { uri: image }, reduction: 'none' },
     });
+  });
+
+  it('warns where the text is too small for the model, and offers nothing that would not help', async () => {
+    const warning = { code: 'image.small-text', message: 'Text is 2 px high.' };
+    await start({ environment: { FAKE_PLAIN: JSON.stringify({ warning }) } });
+    await server.ask({ images: [{ uri: image }] });
+    const hover = await hoverAt('html', '<img src="sh|ot.png">');
+    expect(hover?.text).toContain('Text is 2 px high\\.');
+    expect(hover?.commands.map(({ label }) => label)).toEqual(['Show the tokens', 'Ask about it']);
   });
 
   it('is facts only with the setting off, and follows the setting without a restart', async () => {
