@@ -85,7 +85,7 @@ interface Comparison {
 interface Measured {
   /** Of the process at its peak, in bytes. */
   readonly memory: number;
-  /** Milliseconds until the first token, as far as {@link predictTime} counts them: tower, projector and prefill. */
+  /** Milliseconds from the prepared image to the first token, of a model whose sessions are there. */
   readonly wall: number;
   readonly cpu: number;
   readonly imageTokens: number;
@@ -132,11 +132,12 @@ async function compare({ name, shape, precision, keep }: Case, folder: string): 
   const cacheDirectory = path.join(folder, 'converted');
   // Conversion is no part of a question.
   await (await LlavaModel.open(folder, { precision, cacheDirectory })).dispose();
-  const before = await measureSpeed(checkpoint.config, precision);
-  const { memory } = await measure(folder, precision, keep, 1);
+  const first = await measure(folder, precision, keep, 1);
+  const rows = [first.imageTokens + first.textTokens];
+  const before = await measureSpeed(checkpoint, precision, rows);
   // Of a second question, so that the sessions are there.
-  const measured = { ...(await measure(folder, precision, keep, 2)), memory };
-  const after = await measureSpeed(checkpoint.config, precision);
+  const measured = { ...(await measure(folder, precision, keep, 2)), memory: first.memory };
+  const after = await measureSpeed(checkpoint, precision, rows);
   const predicted = predictQuestion(checkpoint, precision, {
     image: SIZE,
     ...(keep === undefined ? {} : { imageTokens: keep }),
@@ -207,7 +208,8 @@ async function answer(
   let report = '';
   for (let question = 0; question < questions; question++) {
     let cpuBefore = process.cpuUsage();
-    let cpu = 0;
+    let wallBefore = performance.now();
+    let [cpu, wall] = [0, 0];
     let textTokens = 0;
     const { costs } = await model.ask(
       {
@@ -219,16 +221,16 @@ async function answer(
       {
         onPrompt: ({ labels, imageTokens }) => (textTokens = labels.length - imageTokens.length),
         onProgress: ({ stage }) => {
-          if (stage === 'vision') cpuBefore = process.cpuUsage();
+          if (stage === 'vision') [cpuBefore, wallBefore] = [process.cpuUsage(), performance.now()];
           if (stage !== 'answer') return;
+          wall = performance.now() - wallBefore;
           const { user, system } = process.cpuUsage(cpuBefore);
           cpu = (user + system) / 1000;
         },
       },
     );
-    const { vision, projector, prefill } = costs.timings;
     const imageTokens = costs.imageTokens.atDecoder;
-    report = JSON.stringify({ wall: vision + projector + prefill, cpu, imageTokens, textTokens });
+    report = JSON.stringify({ wall, cpu, imageTokens, textTokens });
   }
   process.stdout.write(report);
   await model.dispose();

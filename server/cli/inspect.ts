@@ -53,10 +53,13 @@ export async function inspect(command: InspectCommand, signal: AbortSignal): Pro
   const checkpoint = await openCheckpoint(command.model, { signal });
   const precision = choosePrecision('auto', checkpoint.config, 'cpu', totalmem());
   const image = command.image === undefined ? SCREENSHOT : await sizeOf(command.image);
-  const speed = await measureSpeed(checkpoint.config, precision.precision);
+  const all = unreducedTokens(checkpoint, planOfSize(checkpoint.config, image).layout);
+  const budgets = SHARES.map((share) => Math.max(1, Math.round(all * share)));
+  const rows = budgets.map((imageTokens) => imageTokens + ASSUMED_TEXT_TOKENS);
+  const speed = await measureSpeed(checkpoint, precision.precision, rows);
   const report = {
     ...describe(checkpoint, image),
-    estimates: SHARES.map((share) => estimate(checkpoint, precision.precision, image, share, speed)),
+    estimates: budgets.map((budget) => estimate(checkpoint, precision.precision, image, budget, speed)),
     convertedFolder: sidecarFolder(checkpoint, defaultCacheDirectory()),
     precision,
     precisions: await Promise.all(
@@ -145,18 +148,17 @@ function describe(checkpoint: Checkpoint, image: Size) {
   };
 }
 
-/** What one image and a short question cost when a share of its image tokens enters the decoder. */
+/** What one image and a short question cost when so many image tokens enter the decoder. */
 function estimate(
   checkpoint: Checkpoint,
   precision: Precision,
   image: Size,
-  share: number,
+  budget: number,
   speed: MachineSpeed,
 ): Estimate {
-  const all = unreducedTokens(checkpoint, planOfSize(checkpoint.config, image).layout);
   const predicted = predictQuestion(checkpoint, precision, {
     image,
-    imageTokens: Math.max(1, Math.round(all * share)),
+    imageTokens: budget,
     textTokens: ASSUMED_TEXT_TOKENS,
     answerTokens: ASSUMED_ANSWER_TOKENS,
   });

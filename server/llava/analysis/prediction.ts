@@ -1,5 +1,5 @@
 import type { Checkpoint } from '../checkpoint/checkpoint';
-import type { Precision } from '../checkpoint/precision';
+import { decoderBytes, type Precision } from '../checkpoint/precision';
 import { unreducedTokens } from '../imagePlan';
 import type { Size } from '../vision/anyres';
 import { cacheBytes, type PrefillCost, prefillCost } from './flops';
@@ -18,6 +18,11 @@ export interface PredictedQuestion {
 export interface Prediction {
   readonly imageTokens: number;
   readonly cost: PrefillCost;
+  /** Of the prompt, text included, in every layer of the decoder. */
+  readonly rows: number;
+  readonly layers: number;
+  /** Weights of the vocabulary projection, which are read for one row. */
+  readonly headBytes: number;
   /** Numbers that enter the tower, of all tiles. */
   readonly pixelValues: number;
   readonly cacheBytes: number;
@@ -37,9 +42,13 @@ export function predictQuestion(
   const all = unreducedTokens(checkpoint, plan.layout);
   const imageTokens = question.imageTokens ?? all;
   const projected = Math.max(1, Math.round((plan.projected * imageTokens) / all));
-  const tokensPerLayer = new Array<number>(config.text.numHiddenLayers).fill(imageTokens + textTokens);
+  const rows = imageTokens + textTokens;
+  const layers = config.text.numHiddenLayers;
+  const tokensPerLayer = new Array<number>(layers).fill(rows);
+  const head = decoderBytes({ ...config, text: { ...config.text, numHiddenLayers: 0 } }, precision);
   return {
     imageTokens,
+    ...{ rows, layers, headBytes: head },
     pixelValues: plan.inputs.length * 3 * config.vision.imageSize ** 2,
     cost: prefillCost(config, { images: plan.inputs.length, projected, tokensPerLayer }),
     cacheBytes: cacheBytes(config.text, tokensPerLayer),

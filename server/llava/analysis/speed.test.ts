@@ -1,37 +1,97 @@
 import { describe, expect, it } from 'vitest';
 
 import { parseConfig } from '../checkpoint/parseConfig';
-import { measureSpeed, predictTime } from './speed';
+import { type Duration, type MachineSpeed, measureSpeed, predictTime } from './speed';
 
-const cost = { tower: 4e9, projector: 1e9, decoder: 7e9, head: 1e9 };
-const speed = { tower: { wall: 50e6, cpu: 25e6 }, decoder: { wall: 40e6, cpu: 20e6 } };
+const question = {
+  cost: { tower: 4e9, projector: 1e9, decoder: 7e9, head: 1e6 },
+  pixelValues: 0,
+  rows: 600,
+  layers: 10,
+  headBytes: 0,
+};
+const both = (wall: number): Duration => ({ wall, cpu: 2 * wall });
+const speed: MachineSpeed = {
+  pixelValue: { wall: 1e-6, cpu: 1e-6 },
+  towerMac: both(20e-9),
+  layers: [
+    { rows: 100, ...both(2) },
+    { rows: 600, ...both(15) },
+  ],
+  weightByte: both(1e-7),
+};
 
 describe('the time until the first token', () => {
-  it('is work over speed, part by part', () => {
-    const { wall, cpu } = predictTime({ cost, pixelValues: 0 }, speed);
-    // Products alone: 100 ms of tower and projector, 200 ms of decoder and head; the rest of a pass comes on top.
-    expect(wall).toBeGreaterThan(300);
-    expect(wall).toBeLessThan(450);
-    expect(cpu).toBeCloseTo(2 * wall);
-    const onlyTower = predictTime({ cost: { ...cost, decoder: 0, head: 0 }, pixelValues: 0 }, speed).wall;
-    const onlyDecoder = predictTime(
-      { cost: { ...cost, tower: 0, projector: 0 }, pixelValues: 0 },
-      speed,
-    ).wall;
-    expect(onlyTower + onlyDecoder).toBeCloseTo(wall);
+  it('is what its parts take', () => {
+    // 5e9 multiply-accumulates of tower and projector, 10 layers of a prompt that was measured.
+    expect(predictTime(question, speed)).toEqual({ wall: 100 + 150, cpu: 200 + 300 });
+    const { wall, cpu } = predictTime({ ...question, pixelValues: 1e6, headBytes: 1e8 }, speed);
     // One core prepares the pixels.
-    const withPixels = predictTime({ cost, pixelValues: 1e6 }, speed);
-    expect(withPixels.wall - wall).toBeCloseTo(withPixels.cpu - cpu);
-    expect(withPixels.wall).toBeGreaterThan(wall);
+    expect(wall).toBeCloseTo(250 + 1 + 10);
+    expect(cpu).toBeCloseTo(500 + 1 + 20);
   });
 
-  it.each(['fp32', 'q4'] as const)(
-    'comes from products of the shapes of the model, in %s',
-    async (precision) => {
-      const text = { model_type: 'llama', hidden_size: 64, intermediate_size: 128, num_attention_heads: 4 };
-      const measured = await measureSpeed(parseConfig({ model_type: 'llava', text_config: text }), precision);
-      for (const rate of [measured.tower, measured.decoder])
-        for (const value of [rate.wall, rate.cpu]) expect(value).toBeGreaterThan(0);
+  it('lies on a line between prompts that were measured', () => {
+    expect(predictTime({ ...question, rows: 350 }, speed).wall).toBeCloseTo(100 + 10 * 8.5);
+    expect(predictTime({ ...question, rows: 50 }, speed).wall).toBeCloseTo(100 + 10);
+  });
+
+  it('grows with the square of the prompt beyond them, as attention does', () => {
+    const time = (rows: number): number => 0.02 * rows + 1e-5 * rows ** 2;
+    const layers = [700, 1400].map((rows) => ({ rows, ...both(time(rows)) }));
+    const { wall } = predictTime({ ...question, rows: 7300 }, { ...speed, layers });
+    expect(wall).toBeCloseTo(100 + 10 * time(7300));
+  });
+});
+
+describe('what is measured', () => {
+  it.each([
+    ['llava', 'fp32', [40, 90], [40, 90]],
+    ['llava_next', 'q4', [40, 5000], [40, 700, 1400]],
+  ] as const)(
+    'are layers of the shapes of a %s model in %s',
+    async (model_type, precision, rows, lengths) => {
+      const config = parseConfig({
+        model_type,
+        ...(model_type === 'llava_next'
+          ? {
+              image_grid_pinpoints: [
+                [28, 56],
+                [56, 28],
+              ],
+            }
+          : {}),
+        text_config: { model_type: 'llama', hidden_size: 64, intermediate_size: 128, num_attention_heads: 4 },
+        vision_config: {
+          model_type: 'clip_vision_model',
+          ...{
+            hidden_size: 32,
+            intermediate_size: 64,
+            num_attention_heads: 2,
+            image_size: 28,
+            patch_size: 14,
+          },
+        },
+      });
+      const preprocessor = {
+        size: 28,
+        rescaleFactor: 1 / 255,
+        mean: [0.5, 0.5, 0.5],
+        std: [0.5, 0.5, 0.5],
+        resample: 3,
+        shortestEdge: undefined,
+      } as const;
+      const measured = await measureSpeed({ config, preprocessor }, precision, rows);
+      expect(measured.layers.map(({ rows: length }) => length)).toEqual(lengths);
+      for (const { wall, cpu } of [
+        measured.pixelValue,
+        measured.towerMac,
+        measured.weightByte,
+        ...measured.layers,
+      ]) {
+        expect(wall).toBeGreaterThan(0);
+        expect(cpu).toBeGreaterThan(0);
+      }
     },
   );
 });

@@ -1,124 +1,284 @@
-import { tensorInMemory, type TensorSource } from '../checkpoint/checkpoint';
-import { type LlavaConfig, patchesPerSide } from '../checkpoint/config';
-import type { Precision } from '../checkpoint/precision';
-import { quantizedSizes } from '../checkpoint/quantize';
-import { linear } from '../graph/layers';
-import { GraphBuilder } from '../graph/onnx';
-import { CHUNK_ROWS } from '../promptChunks';
-import { floatTensor, Session } from '../runtime/session';
-import type { PrefillCost } from './flops';
-
-/** How fast this machine computes products of a model's shapes on the CPU at this moment, in multiply-accumulates per millisecond. */
-export interface MachineSpeed {
-  readonly tower: Rate;
-  readonly decoder: Rate;
-}
-
-export interface Rate {
-  /** Of the time that passes. */
-  readonly wall: number;
-  /** Of the time that all cores compute: what other programs disturb less. */
-  readonly cpu: number;
-}
-
-/** Milliseconds until the first token, without loading the model, decoding the image and choosing tokens. */
-export interface PredictedTime {
-  readonly wall: number;
-  readonly cpu: number;
-}
+import type { Checkpoint, TensorMap, TensorSource } from '../checkpoint/checkpoint';
+import { type LlavaConfig, towerSquare } from '../checkpoint/config';
+import { expectedTensors } from '../checkpoint/expectedTensors';
+import { decoderBytes, type Precision } from '../checkpoint/precision';
+import { planSidecar, withSidecar } from '../checkpoint/sidecarPlan';
+import { Decoding, labelRows } from '../decoding';
+import { hashOf } from '../featureCache';
+import { CPU_PLAN } from '../runtime/device';
+import { GraphSessions } from '../runtime/graphSessions';
+import { floatTensor } from '../runtime/session';
+import { planDetails } from '../vision/anyres';
+import { preprocessDetails } from '../vision/preprocess';
+import { towerMacs } from './flops';
+import type { Prediction } from './prediction';
 
 /**
- * The share of their time that tower and decoder spend in products, as far as the products' own speed tells: norms, activations,
- * softmax and the copies between them are no multiply-accumulates. Fitted to docs/results/prediction.md.
+ * How fast this machine is at this moment at what a model computes. Nothing is fitted: a few layers of tower and decoder in
+ * the model's shapes, with weights that mean nothing, run through the engine's own graphs, chunks and caches.
  */
-const SHARE_OF_PRODUCTS = { tower: 0.85, decoder: 0.8 };
-/** Milliseconds of one core for every value of a tower's input: scaling the picture, and the hash by which it is known again. */
-const MS_PER_PIXEL_VALUE = 30e-6;
-
-/** Sides of the matrices that are multiplied, at most: larger ones are no faster. */
-const MAX_SIDE = 2048;
-/** Milliseconds of each of the two measurements, at least; and runs. */
-const MEASURED_MS = 120;
-const MIN_RUNS = 5;
-
-/** Takes less than a second. */
-export async function measureSpeed(config: LlavaConfig, precision: Precision): Promise<MachineSpeed> {
-  const { vision, text } = config;
-  const tower = await productRate(
-    patchesPerSide(vision) ** 2,
-    vision.hiddenSize,
-    vision.intermediateSize,
-    'fp32',
-  );
-  const decoder = await productRate(CHUNK_ROWS, text.hiddenSize, text.intermediateSize, precision);
-  return { tower, decoder };
+export interface MachineSpeed {
+  /** Preparing and hashing one number of a tower's input, by one core. */
+  readonly pixelValue: Duration;
+  /** One multiply-accumulate of the tower; the projector's products are alike. */
+  readonly towerMac: Duration;
+  /** One layer of the decoder over prompts of some lengths, ascending. */
+  readonly layers: readonly (Duration & { readonly rows: number })[];
+  /** Reading one byte of weights for a single row, as the vocabulary projection does. */
+  readonly weightByte: Duration;
 }
 
-/** @param pixelValues of all tower inputs. */
+/** Milliseconds. */
+export interface Duration {
+  /** That pass. */
+  readonly wall: number;
+  /** That all cores compute: what other programs disturb less. */
+  readonly cpu: number;
+}
+
+/** Layers that are measured: one alone would share none of its overhead with others. */
+const TOWER_LAYERS = 2;
+const DECODER_LAYERS = 4;
+/** Bytes of the decoder layers that are measured, at most, as far as one layer fits; the machine needs two copies for a moment. */
+const MAX_LAYER_BYTES = 256e6;
+/**
+ * Prompts up to this length are measured themselves. Longer ones follow from two that are not: their chunks have the same
+ * size, so their time is linear in the rows and quadratic in the attention.
+ */
+const MAX_ROWS = 1400;
+/** Milliseconds of each measurement, at least, and runs after the first, which loads. */
+const MEASURED_MS = 100;
+const MIN_RUNS = 2;
+
+/**
+ * Takes some times what a question costs in as many layers as are measured: a second for models of some hundred millions of
+ * parameters, ten for 7B.
+ *
+ * @param rows lengths of the prompts, text included, that will be predicted.
+ */
+export async function measureSpeed(
+  { config, preprocessor }: Pick<Checkpoint, 'config' | 'preprocessor'>,
+  precision: Precision,
+  rows: readonly number[],
+): Promise<MachineSpeed> {
+  return {
+    pixelValue: await measurePixels(config, preprocessor),
+    towerMac: await measureTower(config),
+    ...(await measureDecoder(config, precision, rows)),
+  };
+}
+
+/** Until the first token, without loading the model, decoding and scaling the image, and choosing tokens. */
 export function predictTime(
-  { cost, pixelValues }: { readonly cost: PrefillCost; readonly pixelValues: number },
+  {
+    cost,
+    pixelValues,
+    rows,
+    layers,
+    headBytes,
+  }: Omit<Prediction, 'imageTokens' | 'cacheBytes' | 'memoryBytes'>,
   speed: MachineSpeed,
-): PredictedTime {
-  const of = (clock: keyof Rate): number =>
-    pixelValues * MS_PER_PIXEL_VALUE +
-    (cost.tower + cost.projector) / (speed.tower[clock] * SHARE_OF_PRODUCTS.tower) +
-    (cost.decoder + cost.head) / (speed.decoder[clock] * SHARE_OF_PRODUCTS.decoder);
+): Duration {
+  const of = (clock: keyof Duration): number =>
+    pixelValues * speed.pixelValue[clock] +
+    (cost.tower + cost.projector) * speed.towerMac[clock] +
+    layers * layerTime(speed.layers, rows, clock) +
+    headBytes * speed.weightByte[clock];
   return { wall: of('wall'), cpu: of('cpu') };
 }
 
-/** [rows, inner] x [inner, outer], as {@link linear} computes it. */
-async function productRate(rows: number, inner: number, outer: number, precision: Precision): Promise<Rate> {
-  const [columns, width] = [Math.min(inner, MAX_SIDE), Math.min(outer, MAX_SIDE)];
-  const graph = new GraphBuilder('speed');
-  const input = graph.input('input', 'float32', [rows, columns]);
-  const weight = precision === 'q4' ? quantizedWeight(width, columns) : plainWeight(width, columns);
-  const output = linear(graph, new Map([[weight.name, weight]]), input, 'product', false);
-  // One number comes back: copying the result is no part of the product.
-  graph.output('sum', graph.add('ReduceSum', [output], { keepdims: 0 }), 'float32', []);
-  const session = await Session.create(graph.build(), 'cpu');
+/** Between lengths that were measured a line; beyond the longest one the line and the square through the last two. */
+function layerTime(layers: MachineSpeed['layers'], rows: number, clock: keyof Duration): number {
+  const next = layers.findIndex((point) => point.rows >= rows);
+  const [above, below] =
+    next < 0 ? [layers[layers.length - 1], layers[layers.length - 2]] : [layers[next], layers[next - 1]];
+  if (!below) return (above[clock] * rows) / above.rows;
+  if (next >= 0) {
+    const share = (rows - below.rows) / (above.rows - below.rows);
+    return below[clock] + share * (above[clock] - below[clock]);
+  }
+  // time / rows = linear + square * rows
+  const square = (above[clock] / above.rows - below[clock] / below.rows) / (above.rows - below.rows);
+  const linear = above[clock] / above.rows - square * above.rows;
+  return rows * (linear + Math.max(0, square) * rows);
+}
+
+async function measurePixels(
+  { vision, anyres }: LlavaConfig,
+  preprocessor: Checkpoint['preprocessor'],
+): Promise<Duration> {
+  const tower = towerSquare(vision);
+  const size = { width: tower.size, height: tower.size };
+  const pixels = new Float32Array(3 * tower.size ** 2);
+  const image = { ...size, rgb: new Uint8Array(pixels.length) };
+  const tile =
+    anyres && preprocessDetails(image, preprocessor, planDetails(size, tower, anyres), tower).tiles[0];
+  return scaled(await measure(async () => void hashOf(tile ? tile() : pixels)), 1 / pixels.length);
+}
+
+async function measureTower(config: LlavaConfig): Promise<Duration> {
+  const shallow: LlavaConfig = {
+    ...config,
+    vision: { ...config.vision, numHiddenLayers: TOWER_LAYERS },
+    visionFeatureLayer: [-1],
+  };
+  const { imageSize } = config.vision;
+  const sessions = new GraphSessions(shallow, weightsOf(shallow, 'fp32', 'model.vision_tower.'), CPU_PLAN);
   try {
-    const feeds = { input: floatTensor(numbers(rows * columns), [rows, columns]) };
-    await session.run(feeds);
-    const walls: number[] = [];
-    const cpus: number[] = [];
-    const start = performance.now();
-    while (walls.length < MIN_RUNS || performance.now() - start < MEASURED_MS) {
-      const before = performance.now();
-      const cpuBefore = process.cpuUsage();
-      await session.run(feeds);
-      const { user, system } = process.cpuUsage(cpuBefore);
-      walls.push(performance.now() - before);
-      cpus.push((user + system) / 1000);
-    }
-    const macs = rows * columns * width;
-    return { wall: macs / median(walls), cpu: macs / median(cpus) };
+    const session = await sessions.vision({ attention: false, keys: false });
+    const pixels = floatTensor(numbers(3 * imageSize ** 2), [1, 3, imageSize, imageSize]);
+    return scaled(await measure(() => session.run({ pixels })), 1 / towerMacs(shallow));
   } finally {
-    await session.dispose();
+    await sessions.dispose();
   }
 }
 
-function plainWeight(rows: number, columns: number): TensorSource {
-  const values = numbers(rows * columns);
-  return tensorInMemory('product.weight', 'F32', [rows, columns], new Uint8Array(values.buffer));
+async function measureDecoder(
+  config: LlavaConfig,
+  precision: Precision,
+  rows: readonly number[],
+): Promise<Pick<MachineSpeed, 'layers' | 'weightByte'>> {
+  const ofLayers = (numHiddenLayers: number): LlavaConfig => ({
+    ...config,
+    // The vocabulary's share is counted by its bytes.
+    text: { ...config.text, numHiddenLayers, vocabSize: 1, tieWordEmbeddings: false },
+  });
+  const layers = Math.max(
+    1,
+    Math.min(
+      DECODER_LAYERS,
+      config.text.numHiddenLayers,
+      Math.floor(MAX_LAYER_BYTES / decoderBytes(ofLayers(1), precision)),
+    ),
+  );
+  const shallow = ofLayers(layers);
+  const { text } = shallow;
+  const sessions = new GraphSessions(
+    shallow,
+    weightsOf(shallow, precision, 'model.language_model.', 'lm_head.'),
+    CPU_PLAN,
+  );
+  const start = (length: number): Decoding =>
+    new Decoding(
+      {
+        text,
+        sessions,
+        reductions: [],
+        shape: { layers, hasClassToken: false, imageTokens: length - 1 },
+        signal: undefined,
+        stages: [],
+        contextId: 0,
+        onSelectionTime: () => undefined,
+      },
+      length,
+    );
+  const prompt = (length: number): Parameters<Decoding['prefill']>[0] => ({
+    hidden: { data: numbers(length * text.hiddenSize), rows: length, columns: text.hiddenSize },
+    labels: labelRows(Array.from({ length }, (_, row) => (row === length - 1 ? 'text' : 'image'))),
+    imageTokens: Array.from({ length: length - 1 }, (_, token) => token),
+    raster: new Int32Array(length - 1),
+  });
+  try {
+    const points: MachineSpeed['layers'][number][] = [];
+    for (const length of measuredLengths(rows)) {
+      const input = prompt(length);
+      const time = await measure(async () => {
+        using decoding = start(length);
+        await decoding.prefill(input);
+      });
+      points.push({ rows: length, ...scaled(time, 1 / layers) });
+    }
+    const [{ rows: shortest }] = points;
+    using decoding = start(shortest);
+    await decoding.prefill(prompt(shortest));
+    const step = await measure(() => decoding.step(0));
+    return { layers: points, weightByte: scaled(step, 1 / decoderBytes(shallow, precision)) };
+  } finally {
+    await sessions.dispose();
+  }
 }
 
-function quantizedWeight(rows: number, columns: number): TensorSource {
-  const sizes = quantizedSizes(rows, columns, 4);
-  const values = Uint8Array.from({ length: sizes.values }, (_, index) => (index * 37) % 256);
-  const scales = new Float32Array(sizes.scales).fill(0.01);
+/** Ascending, and two of the longest where there are longer ones. */
+function measuredLengths(rows: readonly number[]): number[] {
+  const lengths = new Set(rows.filter((length) => length <= MAX_ROWS).map((length) => Math.max(2, length)));
+  if (rows.some((length) => length > MAX_ROWS)) for (const share of [1 / 2, 1]) lengths.add(share * MAX_ROWS);
+  return [...lengths].sort((a, b) => a - b);
+}
+
+/** Median of some runs, after one that does not count. */
+async function measure(work: () => Promise<unknown>): Promise<Duration> {
+  await work();
+  const walls: number[] = [];
+  const cpus: number[] = [];
+  const start = performance.now();
+  while (walls.length < MIN_RUNS || performance.now() - start < MEASURED_MS) {
+    const before = performance.now();
+    const cpuBefore = process.cpuUsage();
+    await work();
+    const { user, system } = process.cpuUsage(cpuBefore);
+    walls.push(performance.now() - before);
+    cpus.push((user + system) / 1000);
+  }
+  return { wall: median(walls), cpu: median(cpus) };
+}
+
+function scaled({ wall, cpu }: Duration, factor: number): Duration {
+  return { wall: wall * factor, cpu: cpu * factor };
+}
+
+/** Weights that lie in memory, all the same numbers, in the form that the engine has them in for a precision. */
+function weightsOf(config: LlavaConfig, precision: Precision, ...prefixes: readonly string[]): TensorMap {
+  const outlines = expectedTensors(config)
+    .filter(({ name }) => prefixes.some((prefix) => name.startsWith(prefix)))
+    .map(({ name, shape }): [string, TensorSource] => {
+      const byteLength = shape.reduce((product, side) => product * side, Float32Array.BYTES_PER_ELEMENT);
+      return [name, { name, dtype: 'F32', shape, file: '', offset: 0, byteLength }];
+    });
+  const checkpoint = { config, tensors: new Map(outlines) };
+  const tensors = withSidecar(checkpoint.tensors, planSidecar(checkpoint, precision, new Map()), () => '');
+  return new Map(Array.from(tensors, ([name, source]) => [name, filled(source)]));
+}
+
+function filled(source: TensorSource): TensorSource {
+  const { quantization } = source;
+  const zeroPoints = quantization?.zeroPoints;
   return {
-    ...tensorInMemory('product.weight', 'U8', [rows, sizes.blocksPerRow, sizes.bytesPerBlock], values),
-    quantization: {
-      bits: 4,
-      columns,
-      scales: tensorInMemory('product.scales', 'F32', [sizes.scales], new Uint8Array(scales.buffer)),
-    },
+    ...source,
+    file: '',
+    offset: 0,
+    bytes: bytesFor(source),
+    ...(quantization && {
+      quantization: {
+        ...quantization,
+        scales: filled(quantization.scales),
+        ...(zeroPoints && { zeroPoints: filled(zeroPoints) }),
+      },
+    }),
   };
+}
+
+function bytesFor({ dtype, byteLength }: TensorSource): Uint8Array {
+  if (dtype !== 'U8') return new Uint8Array(numbers(byteLength / Float32Array.BYTES_PER_ELEMENT).buffer);
+  const bytes = new Uint8Array(byteLength);
+  repeat(bytes, (index) => (index * 37) % 256);
+  return bytes;
 }
 
 /** Neither zeros, which some processors multiply faster, nor so large that sums overflow. */
 function numbers(count: number): Float32Array {
-  return Float32Array.from({ length: count }, (_, index) => ((index % 13) - 6) / 100);
+  const values = new Float32Array(count);
+  repeat(values, (index) => ((index % 13) - 6) / 100);
+  return values;
+}
+
+const PERIOD = 13 * 256;
+
+/** Computes the first numbers and copies them on: large matrices would take longer to fill than to multiply. */
+function repeat(values: Float32Array | Uint8Array, valueAt: (index: number) => number): void {
+  const first = Math.min(PERIOD, values.length);
+  for (let index = 0; index < first; index++) values[index] = valueAt(index);
+  for (let done = first; done < values.length; done *= 2)
+    values.copyWithin(done, 0, Math.min(done, values.length - done));
 }
 
 function median(values: readonly number[]): number {

@@ -57,7 +57,7 @@ export type SourceStamps = ReadonlyMap<string, string>;
 
 /** @param maxFileBytes a conversion is never split, so a file may be larger */
 export function planSidecar(
-  checkpoint: Checkpoint,
+  checkpoint: Pick<Checkpoint, 'config' | 'tensors'>,
   precision: Precision,
   stamps: SourceStamps,
   maxFileBytes = FILE_BYTES,
@@ -121,7 +121,10 @@ export function isDecoderTensor(name: string): boolean {
   return name.startsWith(`${DECODER}.`) || name === HEAD;
 }
 
-function planConversions({ tensors, config }: Checkpoint, precision: Precision): Conversion[] {
+function planConversions(
+  { tensors, config }: Pick<Checkpoint, 'config' | 'tensors'>,
+  precision: Precision,
+): Conversion[] {
   if (precision === 'fp16') return [...tensors.values()].filter(({ dtype }) => dtype !== 'F16').map(narrow);
   const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32').map(widen);
   if (precision === 'fp32') return widened;
