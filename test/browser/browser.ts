@@ -33,7 +33,7 @@ interface Recorder {
 }
 
 /** Nothing in the view takes longer, even on a busy machine. */
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 const ORIGIN = 'http://view.invalid';
 

@@ -61,11 +61,6 @@ export const scenarios = {
     const answer = await answerTo(page, 'Is this a light or a dark theme?');
     await screenshot('03 answered');
     assert.match(answer, /\p{L}/u);
-    // 1280 pixels are 192 for the embedded model.
-    const warning = talk(page)
-      .getByRole('note')
-      .filter({ hasText: /px high/ });
-    await warning.getByRole('button', { name: 'Choose Model...' }).waitFor();
   },
 
   async 'token view: selecting a word of the answer changes the patches'({ page, screenshot }) {
@@ -198,6 +193,18 @@ export const scenarios = {
     await page.keyboard.press('Escape');
   },
 
+  async 'small text: the view and the hover say that it is too small for the model'({ page, screenshot }) {
+    const said = /px high at the model's 192 px/;
+    await explain(page, 'images', 'editor.png');
+    const warning = talk(page).getByRole('note').filter({ hasText: said });
+    await warning.getByRole('button', { name: 'Choose Model...' }).waitFor();
+    await screenshot('14 small text');
+    await openFile(page, 'style.css');
+    await hoverText(page, 'images/editor.png', said);
+    await page.waitForTimeout(500); // it fades in
+    await screenshot('14 small text in the hover');
+  },
+
   async 'image tab: the button in the title asks about the open image'({ page, screenshot }) {
     await (await explorerRow(page, 'images', 'photo.jpg')).dblclick();
     await page.locator('.tab.active[data-resource-name="photo.jpg"]').waitFor();
@@ -213,7 +220,8 @@ export const scenarios = {
     );
     // What was asked before is one key away.
     const recent = quickRows(page).filter({ hasText: 'Is this a light or a dark theme?' });
-    await recent.filter({ hasText: 'recent questions' }).first().waitFor();
+    await quickRows(page).filter({ hasText: 'recent questions' }).first().waitFor();
+    await recent.locator('.codicon-history').waitFor(); // not among the suggestions
     await screenshot('16 recent questions');
     await page.keyboard.press('Escape');
     const tab = page.locator('.tab.active[data-resource-name="photo.jpg"]');

@@ -1,7 +1,8 @@
 // The workspace that the tests open: a few screens drawn here, and files that mention them in every way that matters.
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import sharp from 'sharp';
+import { project } from './session.mjs';
 
 /** A dialog on a page, light or dark: what the embedded model knows best. */
 function dialogScreen({ width, height, dark, title, field, button }) {
@@ -59,6 +60,9 @@ const SCREENS = {
   'images/photo.jpg': { width: 640, height: 480, dark: true, title: 'Warning', field: 'Disk', button: 'OK' },
 };
 
+/** A whole window, whose text is small: stored, because a machine without fonts draws none. */
+const EDITOR = join(project, 'bench', 'data', 'realscreens', 'images', 'vscode-editor.png');
+
 const TEXTS = {
   'notes.md': `# Notes
 
@@ -85,7 +89,8 @@ export { login };
   'load.js': "const login = require('./images/login.png');\n",
   'view.jsx': 'export const View = () => <img src="images/login.png" />;\n',
   'theme.scss': '$hero: url("images/login.png"); // in SCSS\n',
-  'style.css': '.hero { background: url("images/login.png") no-repeat; }\n',
+  'style.css':
+    '.hero { background: url("images/login.png") no-repeat; }\n.editor { background: url("images/editor.png") }\n',
   'data.json': '{ "picture": "images/login.png" }\n',
   'data.yaml': 'picture: images/login.png\n',
   'script.py': 'image = open("images/login.png", "rb")\n',
@@ -107,6 +112,7 @@ export async function makeWorkspace(folder) {
     join(folder, 'images', 'vector.svg'),
     dialogScreen({ ...SCREENS['images/login.png'], title: 'Vector' }),
   );
+  await cp(EDITOR, join(folder, 'images', 'editor.png'));
   for (const [name, text] of Object.entries(TEXTS)) await writeFile(join(folder, name), text);
   await sharp(join(folder, 'images', 'login.png')).toFile(join(folder, '..', 'outside.png'));
 }

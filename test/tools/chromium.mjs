@@ -83,7 +83,6 @@ async function unpack(folder) {
   for (const [archive, part] of [
     ['al2023', 'libraries'],
     ['fonts', 'fonts'],
-    ['swiftshader', 'swiftshader'],
   ]) {
     const file = join(folder, `${part}.tar`);
     await mkdir(join(folder, part));
