@@ -9,7 +9,16 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 
 /** Nothing of a package runs while it is installed: what their scripts build (Kerberos, keyrings) is not needed here. */
-const NPM_FLAGS = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+const NPM_FLAGS = [
+  '--ignore-scripts',
+  '--no-audit',
+  '--no-fund',
+  '--loglevel=error',
+  // Without a registry it is to be said soon: npm's own waits add up to minutes.
+  '--fetch-retries=3',
+  '--fetch-retry-mintimeout=1000',
+  '--fetch-retry-maxtimeout=10000',
+];
 
 /** The tools cannot be had here: no fault of what is tested. */
 export class ToolMissing extends Error {}
