@@ -7,7 +7,8 @@ import { describe, expect, it } from 'vitest';
 import { REDUCTIONS } from '../server/llava/reduction/registry';
 import { temporaryDirectory } from '../server/llava/testing/temporaryDirectory';
 import { ROOT } from './evaluationSet';
-import { type PerformanceResults, renderPerformance } from './performance/results';
+import { renderPerformance } from './performance/renderResults';
+import type { PerformanceResults } from './performance/results';
 
 const RESULTS = path.join(ROOT, 'docs', 'results');
 const read = (folder: string): PerformanceResults =>

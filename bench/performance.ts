@@ -22,7 +22,8 @@ import { type EngineResults, measureEngine } from './performance/engineStages';
 import { measurePeers } from './performance/peers';
 import { codeHash, describeMachine, load } from './performance/machine';
 import { measureColdStart, measureMemory, memoryOfThisProcess } from './performance/processes';
-import { type PerformanceResults, renderPerformance } from './performance/results';
+import { renderPerformance } from './performance/renderResults';
+import type { PerformanceResults } from './performance/results';
 import { checkpointOf, shapeOf } from './performance/shapes';
 
 const SAMPLE = path.join(ROOT, 'media', 'samples', 'dialog.png');

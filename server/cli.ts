@@ -2,6 +2,7 @@ import { CancelledError, FoveaError, toErrorData } from './llava/errors';
 import type { ErrorKind } from './protocol';
 import { analyze } from './cli/analyze';
 import { ask } from './cli/ask';
+import { endQuietlyOnClosedPipe } from './cli/closedPipe';
 import { compare } from './cli/compare';
 import { devices } from './cli/devices';
 import { inspect } from './cli/inspect';
@@ -59,11 +60,7 @@ async function main(): Promise<number> {
   }
 }
 
-// A reader that closes the pipe early (`| head`) is not an error of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0);
-  throw error;
-});
+endQuietlyOnClosedPipe();
 
 void main().then((code) => {
   process.exitCode = code;

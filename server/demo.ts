@@ -2,6 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 
 import { printPieces } from './cli/ask';
+import { endQuietlyOnClosedPipe } from './cli/closedPipe';
 import { embeddedModelDirectory } from './cli/embeddedModel';
 import { bytes, milliseconds } from './cli/format';
 import { writeRuns } from './cli/trace';
@@ -60,6 +61,8 @@ async function main(): Promise<void> {
     await model.dispose();
   }
 }
+
+endQuietlyOnClosedPipe();
 
 main().catch((thrown: unknown) => {
   const error = toErrorData(thrown);

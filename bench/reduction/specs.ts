@@ -1,5 +1,5 @@
 import { automaticTokens } from '../../server/llava/reduction/automaticBudget';
-import type { DyRateHead, TrainedHeads } from '../../server/llava/reduction/heads';
+import type { DyRateHead, TrainedHeads } from '../../server/llava/reduction/trainedHeads';
 import { REDUCTIONS } from '../../server/llava/reduction/registry';
 
 /** One reduction at one budget, as the evaluation runs it. */

@@ -2,27 +2,16 @@ import type { TokenId, TraceStage } from '../protocol';
 import type { TextConfig } from './checkpoint/config';
 import { DeviceError, InputError, throwIfCancelled } from './errors';
 import { PrefixCache, type Prefix } from './prefixCache';
-import type { TrainedHeads } from './reduction/heads';
-import type { LayerInput, LayerScore, Matrix, ModelShape, Reduction } from './reduction/reduction';
+import type { TrainedHeads } from './reduction/trainedHeads';
+import type { Matrix } from './matrix';
+import type { LayerInput, LayerScore, ModelShape, Reduction } from './reduction/reduction';
 import { createDecoderRunner } from './runtime/createDecoderRunner';
-import type {
-  DecoderCache,
-  DecoderRunner,
-  HiddenStates,
-  LayerRun,
-  NewRows,
-  RunOutput,
-} from './runtime/decoderRunner';
+import type { DecoderCache } from './runtime/decoderCache';
+import type { DecoderRunner, HiddenStates, LayerRun, NewRows, RunOutput } from './runtime/decoderRunner';
 import type { GraphSessions } from './runtime/graphSessions';
 import { hostMatrix } from './runtime/hostDecoder';
-import {
-  INSTRUCTION_ROW,
-  KeyValueCache,
-  type LayerCache,
-  OUTPUT_ROW,
-  type RowLabel,
-  SYSTEM_ROW,
-} from './runtime/keyValueCache';
+import { INSTRUCTION_ROW, OUTPUT_ROW, type RowLabel, SYSTEM_ROW } from './runtime/decoderCache';
+import { KeyValueCache, type LayerCache } from './runtime/keyValueCache';
 import { recordStage } from './trace';
 import { chunkStarts, type ChunkLimits } from './promptChunks';
 

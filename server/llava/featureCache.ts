@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { LeastRecentlyUsed } from './leastRecentlyUsed';
-import type { Matrix } from './reduction/reduction';
+import type { Matrix } from './matrix';
 
 /** What the tower said about one of its inputs (an image, or a tile of one), patches in raster order. */
 export interface TowerOutput {

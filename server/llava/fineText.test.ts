@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { ReductionTrace } from '../protocol';
 import { FINE_TEXT_WARNING, fineTextLeft, fineTextWarning, textPatches } from './fineText';
 import { mulberry32 } from './mulberry32';
-import type { PatchPixels } from './reduction/reduction';
+import type { PatchPixels } from './reduction/patches';
 
 const SIDE = 192;
 const PATCH = 8;

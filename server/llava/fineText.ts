@@ -1,8 +1,8 @@
 import type { AnswerWarning, ReductionTrace, TokenId } from '../protocol';
 import { fatesAfter } from '../traceView/fates';
 import { distinctPatches } from './reduction/distinctPatches';
-import type { PicturePlane } from './reduction/automaticBudget';
-import type { PatchPixels } from './reduction/reduction';
+import type { PicturePlane } from './reduction/patches';
+import type { PatchPixels } from './reduction/patches';
 
 /**
  * Levels (luminance, 0 to 255) per step from pixel to pixel that letters reach. Two things are asked of a patch: brightness changes this

@@ -1,6 +1,6 @@
 import type { ImageLayout, NewlineLayout, PixelRect, TileLayout, TokenId } from '../protocol';
 import { type LlavaConfig, patchesPerSide, towerSquare, type VisionConfig } from './checkpoint/config';
-import type { Grid } from './reduction/reduction';
+import type { Grid } from './reduction/patches';
 import {
   bilinearTap,
   canvasPixel,

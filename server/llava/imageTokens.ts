@@ -1,10 +1,10 @@
 import type { TokenId, TraceStage } from '../protocol';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { featureStates, patchesPerSide } from './checkpoint/config';
+import type { Matrix } from './matrix';
+import type { PatchPixels } from './reduction/patches';
 import type {
   EmbeddingsInput,
-  Matrix,
-  PatchPixels,
   Reduction,
   SelectedToken,
   TokenPlane,

@@ -65,15 +65,19 @@ export class LlavaModel {
       plan.device,
       totalmem(),
     );
+    const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
     const tensors = await prepareWeights(checkpoint, precision.precision, {
-      cacheDirectory: options.cacheDirectory ?? defaultCacheDirectory(),
+      cacheDirectory,
       signal,
       onProgress: (fraction) => onProgress?.({ stage: 'weights', fraction }),
     });
     throwIfCancelled(signal);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);
     const float = precision.precision === 'fp16' ? 'float16' : 'float32';
-    const sessions = new GraphSessions(checkpoint.config, tensors, { ...plan, float });
+    // Files are named by their content, so what is made again is what the tensors name.
+    const restore = (): Promise<unknown> =>
+      prepareWeights(checkpoint, precision.precision, { cacheDirectory });
+    const sessions = new GraphSessions(checkpoint.config, tensors, { ...plan, float }, restore);
     return new LlavaModel(checkpoint, tokenizer, sessions, precision, performance.now() - start);
   }
 

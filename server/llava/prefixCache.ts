@@ -2,7 +2,7 @@ import { totalmem } from 'node:os';
 
 import { hashOf } from './featureCache';
 import { LeastRecentlyUsed } from './leastRecentlyUsed';
-import type { Matrix } from './reduction/reduction';
+import type { Matrix } from './matrix';
 import type { LayerCache } from './runtime/keyValueCache';
 
 /** What the first layers of the decoder made of the beginning of a prompt: everything up to its last image token. */

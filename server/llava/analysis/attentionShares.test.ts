@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { INSTRUCTION_ROW, OUTPUT_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/keyValueCache';
+import { INSTRUCTION_ROW, OUTPUT_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/decoderCache';
 import type { TypeShares } from '../../protocol';
 import {
   patchConcentration,

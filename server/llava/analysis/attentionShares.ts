@@ -1,5 +1,5 @@
 import type { TokenType, TypeShare, TypeShares, VisionAttention } from '../../protocol';
-import { INSTRUCTION_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/keyValueCache';
+import { INSTRUCTION_ROW, type RowLabel, SYSTEM_ROW } from '../runtime/decoderCache';
 
 /**
  * The three phenomena that visual-token reduction rests on, as numbers of one run: how much attention each type of token gets by

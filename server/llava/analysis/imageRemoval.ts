@@ -3,7 +3,7 @@ import type { Prompt } from '../decoding';
 import { throwIfCancelled } from '../errors';
 import { embed, type GenerationContext } from '../generate';
 import type { DecoderGraph } from '../graph/decoder';
-import type { Matrix } from '../reduction/reduction';
+import type { Matrix } from '../matrix';
 import { rowInputs } from '../runtime/decoderRunner';
 import { gatherRows } from '../runtime/hostDecoder';
 import { floats, floatTensor } from '../runtime/session';

@@ -1,4 +1,4 @@
-import type { TrainedHeads } from '../reduction/heads';
+import type { TrainedHeads } from '../reduction/trainedHeads';
 import type { LlavaConfig } from './config';
 
 /** A tensor as it lies on disk. `file` is a real path (symlinks resolved); bytes [offset, offset + byteLength). */

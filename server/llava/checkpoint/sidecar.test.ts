@@ -238,10 +238,30 @@ describe('a sidecar that is not what it should be is made again', () => {
 
   it('beside files of an earlier version of Fovea, which go', () =>
     afterDamage((folder, files) => {
-      writeFileSync(path.join(folder, 'weights-f32-00001.safetensors'), 'old');
-      writeFileSync(path.join(folder, 'manifest.json'), '{}');
+      for (const name of ['weights-f32-00001.safetensors', 'manifest.json']) {
+        writeFileSync(path.join(folder, name), 'old');
+        utimesSync(path.join(folder, name), 1000, 1000);
+      }
       rmSync(path.join(folder, files[0]));
     }));
+
+  it('beside files of another version of Fovea, which uses them: they stay', async () => {
+    const checkpoint = await half();
+    const cacheDirectory = freshFolder();
+    const folder = path.join(cacheDirectory, checkpoint.hash);
+    mkdirSync(folder, { recursive: true });
+    const used = path.join(folder, `weights-${'0'.repeat(24)}.safetensors`);
+    const unused = path.join(folder, `weights-${'1'.repeat(24)}.safetensors`);
+    for (const file of [used, unused]) writeFileSync(file, 'of another version');
+    utimesSync(unused, 1000, 1000);
+    const tensors = await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
+    expect([existsSync(used), existsSync(unused)]).toEqual([true, false]);
+    // What this version opens is in use for the others, whenever it was made.
+    const own = [...tensors.values()].find(({ file }) => file.startsWith(folder))!.file;
+    utimesSync(own, 1000, 1000);
+    await prepareWeights(checkpoint, 'fp32', { cacheDirectory });
+    expect(Date.now() - statSync(own).mtimeMs).toBeLessThan(3600_000);
+  });
 
   it('when the weights were changed since', async () => {
     const folder = copyCheckpoint('siglip-qwen2-float16', path.join(scratch, 'changing'));

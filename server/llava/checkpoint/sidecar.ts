@@ -40,6 +40,11 @@ export interface SidecarOptions {
 
 /** A partial folder of another machine (a shared home) that nobody has written to for this long is left over. */
 const ABANDONED_MS = 24 * 3600 * 1000;
+/**
+ * Files that this version has no use for go when nobody has opened them for so long: another version of Fovea that shares the folder, in
+ * another window or of another editor, opens its files whenever it needs a further session.
+ */
+const UNUSED_MS = 7 * 24 * 3600 * 1000;
 const OWN_FILE = /^(weights-[0-9a-f]{24}\.safetensors|weights-f32-\d{5}\.safetensors|manifest\.json)$/;
 
 /**
@@ -79,6 +84,9 @@ export async function prepareWeights(
       throw explain(error, totalBytes(missing), options.cacheDirectory);
     }
   }
+  const now = new Date();
+  // Where the folder is only read, nobody else cleans it up either.
+  for (const { name } of plan) await files.utimes(join(folder, name), now, now).catch(() => undefined);
   return withSidecar(checkpoint.tensors, plan, (name) => join(folder, name));
 }
 
@@ -318,7 +326,7 @@ async function removeAbandoned(folder: string, files: SidecarFileSystem): Promis
   }
 }
 
-/** Files of the checkpoint as it was before, or of an earlier version of Fovea. Those of the other precision stay. */
+/** Files of the checkpoint as it was before, or of another version of Fovea, that nobody uses. Those of other precisions stay. */
 async function removeOutdated(
   folder: string,
   checkpoint: Checkpoint,
@@ -331,10 +339,13 @@ async function removeOutdated(
       ({ name }) => name,
     ),
   );
-  for (const name of await files.readdir(folder))
-    if (OWN_FILE.test(name) && !current.has(name))
-      // Windows keeps what is mapped; the next conversion tries again.
-      await files.rm(join(folder, name), { force: true }).catch(() => undefined);
+  for (const name of await files.readdir(folder)) {
+    if (!OWN_FILE.test(name) || current.has(name)) continue;
+    const used = await files.stat(join(folder, name)).catch(() => undefined);
+    if (used === undefined || Date.now() - used.mtimeMs < UNUSED_MS) continue;
+    // Windows keeps what is mapped; the next conversion tries again.
+    await files.rm(join(folder, name), { force: true }).catch(() => undefined);
+  }
 }
 
 /** Whether a process of this machine is there. */

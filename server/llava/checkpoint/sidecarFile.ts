@@ -10,7 +10,7 @@ import { type Conversion, NO_CHECKSUM, type SidecarFile } from './sidecarPlan';
 /** The file system calls that the sidecar makes; tests put faults in. */
 export type SidecarFileSystem = Pick<
   typeof nodeFileSystem,
-  'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs'
+  'mkdir' | 'open' | 'readdir' | 'rename' | 'rm' | 'rmdir' | 'stat' | 'statfs' | 'utimes'
 >;
 
 type FileHandle = nodeFileSystem.FileHandle;

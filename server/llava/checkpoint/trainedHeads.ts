@@ -1,7 +1,13 @@
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
-import type { DyRateHead, DyRateVariant, Linear, LlamaVidHead, TrainedHeads } from '../reduction/heads';
+import type {
+  DyRateHead,
+  DyRateVariant,
+  Linear,
+  LlamaVidHead,
+  TrainedHeads,
+} from '../reduction/trainedHeads';
 import type { LlavaConfig } from './config';
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors';
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { AUTOMATIC_BUDGET, automaticBudget, automaticTokens, type PicturePlane } from './automaticBudget';
+import type { PicturePlane } from './patches';
+import { AUTOMATIC_BUDGET, automaticBudget, automaticTokens } from './automaticBudget';
 import { distinctPatches } from './distinctPatches';
 import { formatReduction, parseReduction } from './parse';
 import { REDUCTIONS } from './registry';

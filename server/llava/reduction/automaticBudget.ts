@@ -1,5 +1,5 @@
 import { distinctPatches } from './distinctPatches';
-import type { Grid, PatchPixels } from './reduction';
+import type { PicturePlane } from './patches';
 
 /**
  * The rule behind the budget `auto`: as many tokens as the picture has distinct patches, times RATIO, but never fewer than MINIMUM.
@@ -16,11 +16,6 @@ export interface AutomaticBudget {
   readonly tokens: number;
   /** One sentence for people. */
   readonly reason: string;
-}
-
-/** A raster of the picture and its pixels as the tower sees them. */
-export interface PicturePlane extends Grid {
-  readonly pixels: PatchPixels;
 }
 
 /** The rule itself. */

@@ -1,4 +1,5 @@
-import type { Matrix, Selection } from './reduction';
+import type { Matrix } from '../matrix';
+import type { Selection } from './reduction';
 
 /** Applies a selection to rows: kept rows are copied, merged ones summed with their weights. */
 export function combine(rows: Matrix, tokens: Selection['tokens']): Matrix {

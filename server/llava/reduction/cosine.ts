@@ -1,4 +1,4 @@
-import type { Matrix } from './reduction';
+import type { Matrix } from '../matrix';
 import { requireNumber } from './topK';
 
 /** Cosine similarities of one row with all. */

@@ -1,5 +1,5 @@
 import { largestDifference } from './patchPixels';
-import type { PicturePlane } from './automaticBudget';
+import type { PicturePlane } from './patches';
 
 /** Levels (0 to 255) by which a channel of a pixel must differ for two patches to be different: beyond what scaling and JPEG leave. */
 const DIFFERENT = 8;

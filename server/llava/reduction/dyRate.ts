@@ -1,7 +1,9 @@
 import { budgetTokens } from './budget';
-import { applyLinear, type DyRateHead, gelu, noHead, type TrainedHeads } from './heads';
+import type { DyRateHead, TrainedHeads } from './trainedHeads';
+import { applyLinear, gelu, noHead } from './heads';
 import { defineMethod } from './method';
-import type { Matrix, StepInput } from './reduction';
+import type { Matrix } from '../matrix';
+import type { StepInput } from './reduction';
 import { topK } from './topK';
 
 /**

@@ -3,7 +3,8 @@ import { DeviceError, InputError } from '../errors';
 import { cosineMatrix, cosineRows } from './cosine';
 import { FallingCandidates } from './greedy';
 import { mulberry32 } from '../mulberry32';
-import type { EmbeddingsInput, Matrix, Reduction, Selection, VisionInput } from './reduction';
+import type { Matrix } from '../matrix';
+import type { EmbeddingsInput, Reduction, Selection, VisionInput } from './reduction';
 import {
   embeddingsInput,
   expectIdentity,

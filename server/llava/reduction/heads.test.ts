@@ -1,19 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../errors';
 import { dyRateDecision, dyRateFeatures } from './dyRate';
-import {
-  applyLinear,
-  type DyRateHead,
-  gelu,
-  type LlamaVidHead,
-  NO_HEADS,
-  requireHeads,
-  softmaxRows,
-} from './heads';
+import type { DyRateHead, LlamaVidHead } from './trainedHeads';
+import { applyLinear, gelu, NO_HEADS, requireHeads, softmaxRows } from './heads';
 import { gatherContext } from './llamaVid';
 import { parseReduction } from './parse';
 import { mulberry32 } from '../mulberry32';
-import type { Matrix, StepInput } from './reduction';
+import type { Matrix } from '../matrix';
+import type { StepInput } from './reduction';
 import { attention, matrix, only, patchesOf, SHAPES, visionInput } from './testing';
 
 const HEADS = 3;

@@ -1,8 +1,10 @@
 import { combine } from './combine';
-import { applyLinear, gelu, type LlamaVidHead, noHead, softmaxRows } from './heads';
+import type { LlamaVidHead } from './trainedHeads';
+import { applyLinear, gelu, noHead, softmaxRows } from './heads';
 import { defineMethod } from './method';
 import { poolCells } from './pool';
-import type { Matrix, SelectedToken } from './reduction';
+import type { Matrix } from '../matrix';
+import type { SelectedToken } from './reduction';
 
 /**
  * LLaMA-VID: a picture becomes one context token, gathered by the question's attention over all patches, and a few content tokens, averages over a

@@ -1,4 +1,4 @@
-import type { PatchPixels } from './reduction';
+import type { PatchPixels } from './patches';
 
 /** The largest difference of any channel of any pixel between two patches, 0..255; stops counting once it exceeds `enough`. */
 export function largestDifference(

@@ -1,5 +1,6 @@
 import { defineMethod } from './method';
-import type { Grid, SelectedToken } from './reduction';
+import type { Grid } from './patches';
+import type { SelectedToken } from './reduction';
 
 /** Control: average pooling over a coarse grid (the content half of LLaMA-VID, without its trained context token). */
 export const pool = defineMethod(

@@ -1,6 +1,8 @@
 import type { ReductionDescription } from '../../protocol';
+import type { Matrix } from '../matrix';
 import type { AutomaticBudget } from './automaticBudget';
-import type { TrainedHeads } from './heads';
+import type { Grid, PatchPixels } from './patches';
+import type { TrainedHeads } from './trainedHeads';
 
 /**
  * The interface of every visual-token reduction: a plain object of optional hooks over typed arrays. A reduction knows
@@ -9,19 +11,6 @@ import type { TrainedHeads } from './heads';
  * Inside a hook tokens are named by their index in what the hook received (0 .. count-1). The pipeline (generate.ts)
  * translates to {@link TokenId}s, applies the selection and writes the trace.
  */
-
-/** Row-major matrix [rows, columns]. */
-export interface Matrix {
-  readonly data: Float32Array;
-  readonly rows: number;
-  readonly columns: number;
-}
-
-/** Patch raster of one tower input (a tile). */
-export interface Grid {
-  readonly rows: number;
-  readonly columns: number;
-}
 
 /** What a reduction leaves of the tokens it received. */
 export interface Selection {
@@ -93,13 +82,6 @@ export interface VisionInput {
   /** Heads that were trained for this checkpoint. */
   readonly heads?: TrainedHeads;
   readonly signal?: AbortSignal;
-}
-
-/** RGB pixels of every patch as the tower saw them before normalisation, 0..255 [patches, patchSize, patchSize, 3]. */
-export interface PatchPixels {
-  readonly data: Uint8Array;
-  readonly patches: number;
-  readonly patchSize: number;
 }
 
 /** A picture that tokens tile without overlap: the only square of a plain image; the overview; the details across all tiles. */

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { fixturePath, readTensors } from '../testing/fixtures';
-import type { EmbeddingsInput, Matrix, SelectedToken, VisionInput } from './reduction';
+import type { Matrix } from '../matrix';
+import type { EmbeddingsInput, SelectedToken, VisionInput } from './reduction';
 import { keptOf, only, onlyTile } from './testing';
 
 /**

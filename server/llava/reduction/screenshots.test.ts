@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { EmbeddingsInput, PatchPixels } from './reduction';
+import type { PatchPixels } from './patches';
+import type { EmbeddingsInput } from './reduction';
 import {
   embeddingsInput,
   expectIdentity,

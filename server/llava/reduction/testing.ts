@@ -2,17 +2,9 @@
 import { expect } from 'vitest';
 import { parseReduction } from './parse';
 import { mulberry32 } from '../mulberry32';
-import type {
-  EmbeddingsInput,
-  Grid,
-  LayerInput,
-  Matrix,
-  PatchPixels,
-  Reduction,
-  Selection,
-  TilePlace,
-  VisionInput,
-} from './reduction';
+import type { Matrix } from '../matrix';
+import type { Grid, PatchPixels } from './patches';
+import type { EmbeddingsInput, LayerInput, Reduction, Selection, TilePlace, VisionInput } from './reduction';
 
 /** The one reduction of a spec. */
 export function only(spec: string): Reduction {

@@ -1,6 +1,6 @@
 import { tileBudget } from './budget';
 import { defineMethod } from './method';
-import type { Grid } from './reduction';
+import type { Grid } from './patches';
 import { keepAll, keptTokens } from './topK';
 
 /** Control: an even grid of patches over the picture. */

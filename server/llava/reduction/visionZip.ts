@@ -1,7 +1,8 @@
 import { budgetTokens, tileShare } from './budget';
 import { visionImportance } from './importance';
 import { defineMethod } from './method';
-import type { Matrix, SelectedToken, VisionInput } from './reduction';
+import type { Matrix } from '../matrix';
+import type { SelectedToken, VisionInput } from './reduction';
 import { keepAll, keptTokens, topK } from './topK';
 
 /**

@@ -1,8 +1,8 @@
 import type { TextConfig } from '../checkpoint/config';
 import type { DecoderGraph } from '../graph/decoder';
-import type { Matrix } from '../reduction/reduction';
+import type { Matrix } from '../matrix';
+import type { DecoderCache, RowLabel } from './decoderCache';
 import type { DeviceMatrix } from './deviceMatrix';
-import type { RowLabel } from './keyValueCache';
 import { rotaryTable } from './rotary';
 import { floatTensor, type Tensors } from './session';
 
@@ -35,22 +35,6 @@ export interface RunOutput {
   readonly logits: Float32Array | undefined;
   /** Over cached and new rows. */
   readonly score: Float32Array | undefined;
-}
-
-/** The rows that a layer has cached. */
-export interface CachedRows {
-  readonly length: number;
-  /** What every row is. */
-  readonly labels: readonly RowLabel[];
-  readonly positions: readonly number[];
-}
-
-/** Keys and values of all layers, wherever they lie. */
-export interface DecoderCache {
-  readonly layers: readonly CachedRows[];
-  readonly bytes: number;
-  /** Drops the image tokens for which `keeps` says no from every layer that still holds them; text stays. */
-  dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void>;
 }
 
 /**

@@ -2,9 +2,8 @@ import type { Tensor } from 'onnxruntime-node';
 
 import type { TextConfig } from '../checkpoint/config';
 import type { DevicePiece } from '../graph/deviceDecoder';
+import type { CachedRows, DecoderCache } from './decoderCache';
 import {
-  type CachedRows,
-  type DecoderCache,
   type DecoderRunner,
   type HiddenStates,
   type LayerRun,
@@ -14,7 +13,7 @@ import {
 } from './decoderRunner';
 import type { DeviceMatrix } from './deviceMatrix';
 import type { GraphSessions } from './graphSessions';
-import type { RowLabel } from './keyValueCache';
+import type { RowLabel } from './decoderCache';
 import { emptyTensor, floats, floatTensor, idTensor, type Tensors } from './session';
 
 /**

@@ -1,6 +1,9 @@
+import { rmSync } from 'node:fs';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { DecoderGraph } from '../graph/decoder';
+import { copyCheckpoint } from '../checkpoint/testing';
 import { LlavaModel } from '../model';
 import { fixtureImage, readFixture } from '../testing/fixtures';
 import { temporaryDirectory } from '../testing/temporaryDirectory';
@@ -84,5 +87,36 @@ describe('a decoder whose weights are mapped', () => {
     model.sessions.pieces({ ...part, to: 2, head: 'none' });
     expect(model.sessions.pieces(part)).toEqual([part]);
     await model.dispose();
+  });
+});
+
+describe('converted weights whose files are gone', () => {
+  it('are made again when a further session needs them', async () => {
+    const folder = temporaryDirectory();
+    const model = await LlavaModel.open(fixture.directory, { precision: 'q4', cacheDirectory: folder });
+    const expected = [await answer(model, 'fastv:layer=2,keep=0.5'), await answer(model, 'none')];
+    await model.dispose();
+    const again = await LlavaModel.open(fixture.directory, { precision: 'q4', cacheDirectory: folder });
+    rmSync(path.join(folder, again.checkpoint.hash), { recursive: true });
+    expect(await answer(again, 'fastv:layer=2,keep=0.5')).toEqual(expected[0]);
+    rmSync(path.join(folder, again.checkpoint.hash), { recursive: true });
+    // Another cut: other sessions.
+    const first = await answer(again, 'fastv:layer=1,keep=0.5');
+    await again.dispose();
+    const fresh = await LlavaModel.open(fixture.directory, { precision: 'q4', cacheDirectory: folder });
+    expect(first).toEqual(await answer(fresh, 'fastv:layer=1,keep=0.5'));
+    await fresh.dispose();
+  });
+
+  it('are missed by name where they cannot be made', async () => {
+    const source = copyCheckpoint('clip-llama', path.join(temporaryDirectory(), 'checkpoint'));
+    const model = await LlavaModel.open(source, { precision: 'q4', cacheDirectory: temporaryDirectory() });
+    rmSync(path.join(source, 'model.safetensors'));
+    const error = await answer(model, 'none').catch((thrown: unknown) => thrown);
+    await model.dispose();
+    expect(error).toMatchObject({
+      code: 'model.weights-lost',
+      why: expect.stringContaining('model.safetensors'),
+    });
   });
 });

@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import type { TensorMap } from '../checkpoint/checkpoint';
 import type { LlavaConfig } from '../checkpoint/config';
+import { ModelError } from '../errors';
 import { emitDecoder, emitEmbedding, type DecoderGraph } from '../graph/decoder';
 import {
   type DevicePiece,
@@ -41,6 +43,8 @@ export class GraphSessions {
     private readonly config: LlavaConfig,
     private readonly tensors: TensorMap,
     readonly plan: DevicePlan,
+    /** Makes converted weights again whose files are gone: the folder may be deleted at any time. */
+    private readonly restoreWeights?: () => Promise<unknown>,
   ) {
     this.copiesWeights = [...tensors.values()].some(({ quantization }) => quantization);
   }
@@ -183,12 +187,30 @@ export class GraphSessions {
   ): Promise<Session> {
     let session = this.sessions.get(key);
     if (!session) {
-      session = Session.create(emit(), device, places);
+      session = this.create(emit(), device, places);
       this.sessions.set(key, session);
       // A failure is not kept: the next question may find the memory that this one lacked.
       session.catch(() => this.sessions.delete(key));
     }
     return session;
+  }
+
+  private async create(model: OnnxModel, device: Device, places?: OutputPlaces): Promise<Session> {
+    try {
+      return await Session.create(model, device, places);
+    } catch (error) {
+      if (!this.restoreWeights || this.lostFiles().length === 0) throw error;
+      await this.restoreWeights().catch(() => undefined);
+      const [lost] = this.lostFiles();
+      if (lost !== undefined) throw weightsLost(lost, error);
+      return Session.create(model, device, places);
+    }
+  }
+
+  /** Files of weights that were there when the model was opened. */
+  private lostFiles(): string[] {
+    const files = new Set(Array.from(this.tensors.values(), ({ file }) => file));
+    return [...files].filter((file) => file !== '' && !existsSync(file));
   }
 
   private async drop(key: string): Promise<void> {
@@ -199,6 +221,16 @@ export class GraphSessions {
       () => undefined,
     );
   }
+}
+
+function weightsLost(file: string, cause: unknown): ModelError {
+  return new ModelError({
+    code: 'model.weights-lost',
+    message: "The model's weights are gone.",
+    why: `${file} was there when the model was opened, and cannot be made again.`,
+    nextStep: 'Check the folder of the model, or get it again, and restart the inference process.',
+    cause,
+  });
 }
 
 /** Layers [from, to). */

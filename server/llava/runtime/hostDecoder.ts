@@ -1,6 +1,6 @@
 import type { TextConfig } from '../checkpoint/config';
 import type { DecoderGraph } from '../graph/decoder';
-import type { Matrix } from '../reduction/reduction';
+import type { Matrix } from '../matrix';
 import {
   type DecoderRunner,
   type HiddenStates,

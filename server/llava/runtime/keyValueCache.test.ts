@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 
-import { KeyValueCache, LayerCache, OUTPUT_ROW, SYSTEM_ROW } from './keyValueCache';
+import { OUTPUT_ROW, SYSTEM_ROW } from './decoderCache';
+import { KeyValueCache, LayerCache } from './keyValueCache';
 
 /** [kvHeads, rows, headDim] where every number tells head, row (counted from `first`) and place. */
 function numbered(kvHeads: number, rows: number, headDim: number, first: number): Float32Array {

@@ -1,13 +1,7 @@
-import type { CachedRows, DecoderCache } from './decoderRunner';
+import type { CachedRows, DecoderCache, RowLabel } from './decoderCache';
 
 /** Rows that an answer's next token makes room for at once: laying a layer out anew copies it, unused rows cost attention time. */
 const GROWTH = 64;
-
-/** What a cached row belongs to: an image token (its index among the tokens that entered the decoder) or a kind of text. */
-export type RowLabel = number;
-export const SYSTEM_ROW: RowLabel = -1;
-export const INSTRUCTION_ROW: RowLabel = -2;
-export const OUTPUT_ROW: RowLabel = -3;
 
 /**
  * Keys and values of one decoder layer, [kvHeads, capacity, headDim] each, owned by us: new rows are appended, dropped

@@ -6,7 +6,7 @@ import { throwIfCancelled } from '../errors';
 import type { LayerScore, Reduction } from '../reduction/reduction';
 import { CPU_PLAN, type DevicePlan } from './device';
 import { GraphSessions } from './graphSessions';
-import { INSTRUCTION_ROW, SYSTEM_ROW } from './keyValueCache';
+import { INSTRUCTION_ROW, SYSTEM_ROW } from './decoderCache';
 import {
   inHalfPrecision,
   normalNumbers,

@@ -1,6 +1,6 @@
 import type { PreprocessorConfig } from '../checkpoint/checkpoint';
 import { patchesPerSide } from '../checkpoint/config';
-import type { Grid, PatchPixels } from '../reduction/reduction';
+import type { Grid, PatchPixels } from '../reduction/patches';
 import type { PixelRect } from '../../protocol';
 import type { DetailPlan, TowerSquare } from './anyres';
 import { coveredByPatches, fitSquare, type Fit, type SquareFit } from './geometry';
