@@ -124,7 +124,7 @@ function targets(results: PerformanceResults, cores: number): Target[] {
       must: 0.5,
       stretch: 0.4,
       measured: undefined,
-      note: 'llama-mtmd-cli is no npm package, and node-llama-cpp has no vision',
+      note: 'llama-mtmd-cli comes in no npm, PyPI or Debian package as a program, and node-llama-cpp has no vision; it can be built from the sources in the PyPI package llama-cpp-python',
     },
     {
       stage: 'selection cost, the dearest method, of the prefill that it saves (models above 100 M)',
