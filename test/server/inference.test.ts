@@ -497,8 +497,8 @@ describe('exports', () => {
   it('are drawn in a process of their own, also while a question blocks the other', async () => {
     await start();
     const { result } = await server.ask(script({ pieces: ['drawn'] }));
-    const blocked = server.ask(script({ blockPrefill: 1000 }));
-    await server.event('ask {"blockPrefill":1000}');
+    const blocked = failure(server.ask(script({ blockPrefill: 120_000 })));
+    await server.event('ask {"blockPrefill":120000}');
     const images = [{ uri: image }];
     const file = await server.request(ExportTraceRequest.type, {
       format: 'json',
@@ -507,23 +507,25 @@ describe('exports', () => {
     });
     expect(file.name).toBe('fake.json');
     expect(Buffer.from(file.base64, 'base64').toString()).toBe('json of drawn, shot.png');
-    expect(server.events()).not.toContain('answered {"blockPrefill":1000}');
-    await blocked;
+    expect(server.events()).not.toContain('answered {"blockPrefill":120000}');
     await until(() => !isAlive(server.inferenceIds()[1]), 'the end of the drawing process');
+    await server.request(RestartInferenceRequest.type, {});
+    await blocked;
   });
 });
 
 describe('pictures', () => {
   it('are made in a process of their own, also while a question blocks the other', async () => {
     await start();
-    const blocked = server.ask(script({ blockPrefill: 1000 }));
-    await server.event('ask {"blockPrefill":1000}');
+    const blocked = failure(server.ask(script({ blockPrefill: 120_000 })));
+    await server.event('ask {"blockPrefill":120000}');
     const { base64 } = await server.request(PictureRequest.type, { image: { uri: image } });
     const bytes = readFileSync(fileURLToPath(image)).byteLength;
     expect(Buffer.from(base64, 'base64').toString()).toBe(`picture of ${bytes} bytes`);
-    expect(server.events()).not.toContain('answered {"blockPrefill":1000}');
-    await blocked;
+    expect(server.events()).not.toContain('answered {"blockPrefill":120000}');
     await until(() => !isAlive(server.inferenceIds()[1]), 'the end of the drawing process');
+    await server.request(RestartInferenceRequest.type, {});
+    await blocked;
   });
 
   it('may be of a part of the image', async () => {
