@@ -7,7 +7,7 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
@@ -19,11 +19,13 @@ import type { Precision } from '../server/llava/checkpoint/precision';
 import { LlavaModel } from '../server/llava/model';
 import { ROOT } from './evaluationSet';
 import { screenshot } from './performance/engineStages';
-import { codeHash, describeMachine, privateBytes } from './performance/machine';
+import { codeHash, describeMachine, load, privateBytes } from './performance/machine';
 import { type RandomCheckpoint, writeRandomCheckpoint } from './randomCheckpoint';
 
 const SIZE = { width: 1920, height: 1080 };
 const ANSWER_TOKENS = 4;
+/** What this program itself adds to the load beside the threads that compute. */
+const OWN_LOAD = 0.5;
 
 interface Case {
   readonly name: string;
@@ -75,6 +77,8 @@ interface Pair {
 /** Bytes and milliseconds. */
 interface Comparison {
   readonly name: string;
+  /** Programs that wanted a core, mean of the last minute. */
+  readonly load: number;
   readonly precision: Precision;
   readonly imageTokens: number;
   readonly memory: Pair;
@@ -148,7 +152,7 @@ async function compare({ name, shape, precision, keep }: Case, folder: string): 
   const times = [before, after].map((speed) => predictTime(predicted, speed));
   const between = (clock: 'cpu' | 'wall'): number => (times[0][clock] + times[1][clock]) / 2;
   return {
-    ...{ name, precision, imageTokens: measured.imageTokens },
+    ...{ name, precision, imageTokens: measured.imageTokens, load: load() },
     memory: { measured: measured.memory, predicted: predicted.memoryBytes },
     cpu: { measured: measured.cpu, predicted: between('cpu') },
     wall: { measured: measured.wall, predicted: between('wall') },
@@ -236,20 +240,42 @@ async function answer(
   await model.dispose();
 }
 
+/** What `fovea inspect` promises, in both directions. */
+const PROMISED = 0.15;
+
 function render(rows: readonly Comparison[]): string {
+  const within = (pairOf: (row: Comparison) => Pair): string => {
+    const kept = rows.filter((row) => {
+      const { measured, predicted } = pairOf(row);
+      return Math.abs(predicted / measured - 1) <= PROMISED;
+    });
+    return `${kept.length} of ${rows.length}`;
+  };
+  const loads = rows.map((row) => row.load);
+  const busy = Math.max(...loads) > availableParallelism() + OWN_LOAD;
   return `# What \`fovea inspect\` predicts, and what a question needs
 
-Made by \`npm run bench:prediction\` on: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random
+Made by \`npm run bench:prediction\` on ${new Date().toISOString().slice(0, 10)}: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random
 checkpoints with the geometry of their families. Memory is private memory at its peak, of a process started as the inference process is,
-weights that are mapped from files not counted. Time is until the first token, with the model loaded; "CPU" is what all cores computed, which is what can be
-compared on a machine that others use: what they do in the moment when the speed is measured goes into the prediction.
+weights that are mapped from files not counted. Time is from the prepared image to the first token, with the model loaded; "CPU" is what all cores
+computed, which is what can be compared on a machine that others use.
+
+Programs that wanted a core while it ran: ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)} on ${availableParallelism()} cores${
+    busy
+      ? '. **The machine was shared**: wall times are longer than they need be, and what others do changes between prediction and question'
+      : ''
+  }.
+
+Within ${100 * PROMISED} %: memory in ${within(({ memory }) => memory)} rows, CPU in ${within(({ cpu }) => cpu)}, wall in ${within(({ wall }) => wall)}.
 
 | model | precision | image tokens | memory | predicted | | CPU | predicted | | wall | predicted | |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 ${rows.map(renderRow).join('\n')}
 
-The prediction of memory is a sum over what lies in memory at the same time (server/llava/analysis/memory.ts); that of time divides the
-FLOPs model by the speed of two products in the model's shapes, measured on the spot in less than a second (speed.ts).
+The prediction of memory is a sum over what lies in memory at the same time (server/llava/analysis/memory.ts; its constants are fitted to peaks of
+these and other shapes). That of time has no fitted constants: two layers of the tower and up to four of the decoder run on the spot, in the model's shapes
+and with weights that mean nothing, through the engine's own graphs, chunks and caches; prompts above 1400 tokens follow from two shorter ones
+(speed.ts). Here it is measured before and after the question, and the mean of both is compared.
 `;
 }
 
