@@ -39,14 +39,14 @@ def choose_patches(batch: Batch, count: int, prefer_text: bool) -> torch.Tensor:
     return score.topk(count, 1).indices.sort(1).values
 
 
-def answer(decoder: Decoder, probes: Probes, batch: Batch, codes: torch.Tensor, kept: torch.Tensor) -> Answered:
-    """codes: [B, 576, width] of all patches; kept: [B, K] ascending."""
+def answer(decoder: Decoder, probes: Probes, batch: Batch, codes: torch.Tensor, kept: torch.Tensor, closed: bool = False) -> Answered:
+    """codes: [B, 576, width] of all patches; kept: [B, K] ascending; closed: their positions close up."""
     assert batch.ids is not None and batch.targets is not None and batch.weight is not None
     width = codes.shape[-1]
     image = codes.gather(1, kept[..., None].expand(-1, -1, width))
     constant = lambda ids: decoder.embed_tokens(torch.tensor(ids, device=codes.device)).expand(len(codes), -1, width)
     x = torch.cat([constant(BEFORE_IMAGE), image, constant(AFTER_IMAGE), decoder.embed_tokens(batch.ids)], 1)
-    position, mask = attention_layout(batch, kept)
+    position, mask = attention_layout(batch, kept, closed)
     hidden, trace = decoder(x, position, mask)
     length = batch.ids.shape[1]
     learnt = batch.targets != -100

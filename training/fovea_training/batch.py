@@ -15,6 +15,7 @@ from .canvas import CHARACTER_CLASSES, GRID, ROLES
 from .loose import LooseScreenMaker
 from .questions import Question, Questioner
 from .screen import Screen, ScreenMaker, Style
+from .small_text import SmallTextScreenMaker
 from .tokenizer import BEGIN, PADDING, encode
 
 PATCHES = GRID * GRID
@@ -102,6 +103,10 @@ class Plan:
     """Share of images that are walls of text, without questions."""
     loose: float = 0.0
     """Share of the other images that keep to no grid (`loose.py`)."""
+    small_text: float = 0.0
+    """Share of images whose text is too small to be read."""
+    free: float = 0.0
+    """Share of questions put in words of their own (`wordings.as_typed`)."""
     long_share: float = 0.5
     """Share of the longest answers ("read everything", "describe") that are asked, so that more of the others fit."""
     noise: bool = True
@@ -117,7 +122,8 @@ class BatchSource:
         self.rng = random.Random(seed)
         self.maker = ScreenMaker(self.rng, plan.held_out, plan.style)
         self.loose = LooseScreenMaker(self.rng, plan.held_out, plan.style)
-        self.questioner = Questioner(self.rng, self.maker.words)
+        self.small_text = SmallTextScreenMaker(self.rng, self.maker, self.loose)
+        self.questioner = Questioner(self.rng, self.maker.words, plan.free)
 
     def __iter__(self) -> collections.abc.Iterator[Batch]:
         while True:
@@ -135,7 +141,9 @@ class BatchSource:
     def _screen(self) -> Screen:
         if self.rng.random() < self.plan.walls:
             return self.maker.make_wall()
-        # A plan without loose screens draws as it did before there were any.
+        # A plan without loose screens, or without small text, draws as it did before there were any.
+        if self.plan.small_text > 0 and self.rng.random() < self.plan.small_text:
+            return self.small_text.make()
         loose = self.plan.loose > 0 and self.rng.random() < self.plan.loose
         return (self.loose if loose else self.maker).make()
 
@@ -187,19 +195,22 @@ def pack(batch: Batch, asked: list[list[Question]], text_length: int) -> None:
     batch.pointer, batch.slot, batch.quoted, batch.weight = map(torch.from_numpy, (pointer, slot, quoted, weight))
 
 
-def attention_layout(batch: Batch, kept: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def attention_layout(batch: Batch, kept: torch.Tensor, closed: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """Positions [B, L] and mask [B, 1, L, L] of: begin tokens, the kept patches [B, K], the line feed, the packed questions.
 
-    Kept patches keep the positions that they have among all 576."""
+    Kept patches keep the positions that they have among all 576, as after a reduction inside the decoder; `closed`: they close up, as after
+    one before it."""
     assert batch.segment is not None and batch.position is not None
     count, size = kept.shape
     device, before = kept.device, len(BEFORE_IMAGE)
+    places = torch.arange(size, device=device).expand(count, size) if closed else kept
+    patches = size if closed else PATCHES
     position = torch.cat(
         [
             torch.arange(before, device=device).expand(count, before),
-            before + kept,
-            torch.full((count, len(AFTER_IMAGE)), before + PATCHES, device=device),
-            batch.position + before + PATCHES + len(AFTER_IMAGE),
+            before + places,
+            torch.full((count, len(AFTER_IMAGE)), before + patches, device=device),
+            batch.position + before + patches + len(AFTER_IMAGE),
         ],
         1,
     )

@@ -2,6 +2,8 @@
 
     python -m fovea_training.evaluate ../model                     the 2 000 questions, all of an image in one pass
     python -m fovea_training.evaluate ../model --random            the same on screens of random letters
+    python -m fovea_training.evaluate ../model --other-words       the 2 000 in wordings that training never uses
+    python -m fovea_training.evaluate ../model --small-text        screens whose text is too small to be read
     python -m fovea_training.evaluate ../model --greedy FOLDER     word by word, on a set that `heldout` wrote
 
 An answer counts when it equals the truth exactly. The quick way asks for every token of the true answer whether it is the likeliest
@@ -23,6 +25,8 @@ from .batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, Batch, attention_layout, 
 from .canvas import to_frame
 from .export import LONGEST_ANSWER, modules_of
 from .modules import Decoder
+from .questions import Question
+from .screen import Screen
 from .tokenizer import END, encode, shared_tokenizer
 
 
@@ -121,13 +125,13 @@ def table(result: dict[str, object]) -> str:
 
 
 @torch.no_grad()
-def evaluate_packed(model: pathlib.Path, count: int, random_letters: bool) -> dict[str, object]:
+def evaluate_packed(model: pathlib.Path, drawn: collections.abc.Iterable[tuple[Screen, list[Question]]]) -> dict[str, object]:
     """Exact answers, all questions of an image in one pass."""
     modules = modules_of(model)
     decoder: Decoder = modules["decoder"]
     results: dict[str, list[bool]] = collections.defaultdict(list)
     tokens: dict[str, list[float]] = collections.defaultdict(list)
-    for screen, asked in heldout.draw(count, random_letters):
+    for screen, asked in drawn:
         batch = Batch(normalise(screen.image()[None]), {})
         pack(batch, [asked], sum(len(q.question_tokens()[0]) + len(q.answer_tokens()[0]) for q in asked))
         embed = lambda ids: decoder.embed_tokens(torch.tensor([ids]))
@@ -156,6 +160,8 @@ def main() -> None:
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("--greedy", type=pathlib.Path, metavar="FOLDER")
     parser.add_argument("--random", action="store_true")
+    parser.add_argument("--other-words", action="store_true")
+    parser.add_argument("--small-text", action="store_true")
     parser.add_argument("--questions", type=int, default=heldout.QUESTIONS)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
@@ -163,7 +169,8 @@ def main() -> None:
     if options.greedy:
         result = evaluate(options.model, options.greedy, options.questions)
     else:
-        result = evaluate_packed(options.model, options.questions, options.random)
+        drawn = heldout.draw_small_text(options.questions) if options.small_text else heldout.draw(options.questions, options.random)
+        result = evaluate_packed(options.model, heldout.in_other_words(drawn) if options.other_words else drawn)
     print(table(result))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -74,8 +74,9 @@ def align(run: Run, modules: dict[str, torch.nn.Module], batch: Batch, further_l
         hidden = modules["tower"](batch.pixels)
         seeing, seen = label_loss(modules["heads"], hidden, batch.labels, screen_weight)
         projected = modules["projector"](hidden[:, 1:])
-        kept = choose_patches(batch, *patches_for(random.Random(run.step)))
-        answered = answer(modules["decoder"], modules["probes"], batch, projected, kept)
+        chance = random.Random(run.step)
+        kept = choose_patches(batch, *patches_for(chance))
+        answered = answer(modules["decoder"], modules["probes"], batch, projected, kept, closed=chance.random() < 0.5)
         further = further_loss(hidden, projected)
     loss = answered.language + 0.4 * answered.pointers + 0.1 * answered.probes + 0.35 * seeing + further
     figures = {name: seen[name] for name in ("characters", "index", "role", "colour", "theme")}
@@ -83,15 +84,15 @@ def align(run: Run, modules: dict[str, torch.nn.Module], batch: Batch, further_l
 
 
 @torch.no_grad()
-def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES, loose: float = 0.0) -> dict[str, float]:
+def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES, closed: bool = False, **plan: float) -> dict[str, float]:
     """Share of whole answers that are right, on held-out words, through the tower."""
-    source = BatchSource(Plan(8, 320, held_out=True, noise=False, loose=loose), seed=4713)
+    source = BatchSource(Plan(8, 320, held_out=True, noise=False, **plan), seed=4713)
     results: dict[str, list[bool]] = {}
     for _ in range(count):
         batch = source.draw().to(run.device)
         with run.precision():
             projected = modules["projector"](modules["tower"](batch.pixels)[:, 1:])
-            answered = answer(modules["decoder"], modules["probes"], batch, projected, choose_patches(batch, kept, True))
+            answered = answer(modules["decoder"], modules["probes"], batch, projected, choose_patches(batch, kept, True), closed)
         for name, right in by_type(batch, answered.right).items():
             results.setdefault(name, []).extend(right)
     figures = {name: round(sum(right) / len(right), 3) for name, right in sorted(results.items())}

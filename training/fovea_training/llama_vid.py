@@ -15,7 +15,7 @@ from .modules import Decoder, Size
 from .tokenizer import PADDING, encode
 
 CONTEXT_QUERIES = 32
-CONTENT_GRIDS = (1, 2, 4, 8)
+CONTENT_GRIDS = (1, 2, 4, 6, 8, 12)
 """Cells along each side: 1, 4, 16 and 64 content tokens."""
 CUE = len(encode(" ASSISTANT:"))
 """Tokens between a question and its answer; they are not part of what attends to the picture."""

@@ -99,18 +99,17 @@ def size_of(modules: dict[str, torch.nn.Module]) -> Size:
 
 def train(
     folder: pathlib.Path, model: pathlib.Path, minutes: float, images: int = 8, rate: float = 5e-4, text_length: int = 224,
-    walls: float = 0.0, loose: float = 0.5, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
+    walls: float = 0.0, loose: float = 0.5, small_text: float = 0.06, free: float = 0.5, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
 ) -> None:
     torch.manual_seed(4)
     modules = {name: module.train() for name, module in modules_of(model).items()}
     size = size_of(modules)
     modules |= {"heads": LabelHeads(size), "probes": Probes(size), "shown": ShownHeads(size)}
-    earlier = dict(modules)
     modules["vid"] = ContextAttention(size)
     run = Run(folder, modules, minutes, rate, matrix_scale=2.0)
     run.extra["size"] = size
     if run.step == 0 and state is not None:
-        load_modules(state, earlier)
+        load_modules(state, modules)
     elif run.step == 0:
         if not run.rank:
             seen = _features(modules["tower"], run, fit_rounds)
@@ -119,7 +118,7 @@ def train(
             del seen
         run.share_weights()
         run.begin()
-    stream = batches(Plan(images, text_length, walls=walls, loose=loose), seed=700_000 + run.step + 50_000 * run.rank, workers=workers)
+    stream = batches(Plan(images, text_length, walls=walls, loose=loose, small_text=small_text, free=free), seed=700_000 + run.step + 50_000 * run.rank, workers=workers)
     while run.progress < 1:
         batch: Batch = next(stream).to(run.device)
 
@@ -130,9 +129,20 @@ def train(
 
         align(run, modules, batch, further, SCREEN_WEIGHT)
         if run.step % evaluate_every == 0 and not run.rank:
-            run.log(held_out=evaluate(modules, run), held_out_loose=evaluate(modules, run, loose=1.0))
+            run.log(**_held_out(modules, run))
     run.save()
-    run.log(held_out=evaluate(modules, run), held_out_loose=evaluate(modules, run, loose=1.0))
+    run.log(**_held_out(modules, run))
+
+
+def _held_out(modules: dict[str, torch.nn.Module], run: Run) -> dict[str, dict[str, float]]:
+    """Plain screens, loose ones, loose ones in words as people type, text too small, and a quarter of the patches with their positions closed up."""
+    return {
+        "held_out": evaluate(modules, run),
+        "held_out_loose": evaluate(modules, run, loose=1.0),
+        "held_out_free": evaluate(modules, run, loose=0.5, free=1.0),
+        "held_out_small_text": evaluate(modules, run, count=2, small_text=1.0),
+        "held_out_closed": evaluate(modules, run, kept=144, closed=True),
+    }
 
 
 def main() -> None:
@@ -144,11 +154,16 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--walls", type=float, default=0.0)
     parser.add_argument("--loose", type=float, default=0.5, help="share of screens that keep to no grid")
+    parser.add_argument("--small-text", type=float, default=0.06, help="share of screens whose text is too small to be read")
+    parser.add_argument("--free", type=float, default=0.5, help="share of questions in words as people type them")
     parser.add_argument("--text-length", type=int, default=224)
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--state", type=pathlib.Path, help="modules of an earlier state.pt of this stage, with a fresh optimiser")
     options = parser.parse_args()
-    train(options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.loose, options.workers, state=options.state)
+    train(
+        options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.loose, options.small_text, options.free,
+        options.workers, state=options.state,
+    )
 
 
 if __name__ == "__main__":

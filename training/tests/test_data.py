@@ -11,9 +11,11 @@ from fovea_training.canvas import CHARACTER_ID, CHARACTERS, FRAME, GRID
 from fovea_training.heldout import write as write_heldout
 from fovea_training.loose import LooseScreenMaker
 from fovea_training.modules import Decoder, Size
-from fovea_training.questions import Questioner
+from fovea_training.questions import TOO_SMALL, Questioner, reworded
 from fovea_training.screen import KINDS, ScreenMaker, Style
+from fovea_training.small_text import SmallTextScreenMaker
 from fovea_training.tokenizer import END, character_tokens, encode, shared_tokenizer, vocabulary_size
+from fovea_training.wordings import WORDINGS, as_typed
 from fovea_training.words import is_held_out
 
 
@@ -174,3 +176,67 @@ def test_a_packed_question_gives_the_logits_of_the_question_alone():
         expected, _ = decoder(alone, torch.arange(length)[None], mask)
         count = int(where.sum())
         np.testing.assert_allclose(states[0, -128:][where], expected[0, -count:], atol=1e-4)
+
+
+def test_wordings_of_the_evaluation_are_never_trained():
+    spoken = lambda text: text.lower().rstrip("?.")
+    trained = {spoken(text) for wordings in WORDINGS.values() for text in (*wordings.plain, *wordings.further)}
+    for topic, wordings in WORDINGS.items():
+        assert wordings.plain and wordings.further and wordings.unseen, topic
+        assert not trained & {spoken(text) for text in wordings.unseen}, topic
+        every = (*wordings.plain, *wordings.further, *wordings.unseen)
+        assert len({text.count("'{}'") for text in every}) == 1 and len({text.count("{}") for text in every}) == 1, topic
+
+
+def test_a_question_in_other_words_points_at_the_same_name():
+    """The name is quoted at the place that the question says, and its characters at the same patches."""
+    rng = random.Random(3)
+    quoted = 0
+    for screen, questions in asked(20):
+        for question in questions:
+            for other in (reworded(rng, question), question.worded(as_typed(rng, question.topic))):
+                assert other.answer_parts == question.answer_parts and other.topic == question.topic
+                if not question.name:
+                    continue
+                assert other.text[other.name_at : other.name_at + len(other.name)] == question.name
+                if question.about is None:
+                    continue
+                ids, places = other.question_tokens()
+                if any(place is not None for place in places):
+                    quoted += 1
+                    first = next(index for index, place in enumerate(places) if place is not None)
+                    start = first - next(index for index, place in enumerate(question.about.places) if place is not None)
+                    assert shared_tokenizer().decode(ids[start : start + len(other.name)]) == question.name
+                    assert places[start : start + len(other.name)] == question.about.places
+    assert quoted > 100
+
+
+def test_words_as_people_type_are_further_words():
+    plain, free = (BatchSource(Plan(1, 400, noise=False, free=share), 5) for share in (0.0, 1.0))
+    unnamed = lambda source: [question for _ in range(5) for question in source.questioner.ask(source.maker.make()) if not question.name]
+    assert all(question.text in WORDINGS[question.topic].plain for question in unnamed(plain))
+    put = [question.text in WORDINGS[question.topic].plain for question in unnamed(free)]
+    assert 0.05 < sum(put) / len(put) < 0.4
+
+
+def test_small_text_has_nothing_to_read():
+    rng = random.Random(2)
+    maker = SmallTextScreenMaker(rng, ScreenMaker(rng), LooseScreenMaker(rng))
+    questioner = Questioner(rng, maker.walls.words)
+    for _ in range(20):
+        screen = maker.make()
+        assert screen.image().shape == (FRAME, FRAME, 3) and screen.canvas.image.width > 2 * FRAME
+        assert not screen.canvas.characters.any() and not screen.reading_order
+        answers = {question.answer for question in questioner.ask(screen)}
+        assert TOO_SMALL in answers and answers <= {TOO_SMALL, "dark", "light"}
+
+
+def test_positions_close_up_as_after_a_reduction_before_the_decoder():
+    batch = BatchSource(Plan(1, 64, noise=False), 4).draw()
+    kept = torch.tensor([[3, 40, 41, 500]])
+    position, _ = attention_layout(batch, kept, closed=True)
+    shared = len(BEFORE_IMAGE) + 4 + len(AFTER_IMAGE)
+    assert position[0, :shared].tolist() == list(range(shared))
+    assert position[0, shared] == shared
+    position, _ = attention_layout(batch, kept)
+    assert position[0, len(BEFORE_IMAGE) : len(BEFORE_IMAGE) + 4].tolist() == [len(BEFORE_IMAGE) + place for place in (3, 40, 41, 500)]
