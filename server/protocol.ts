@@ -765,6 +765,8 @@ export type ReductionParameter =
       readonly minimum: 0 | 1;
       /** May be `auto`: chosen by looking at the picture. */
       readonly auto?: true;
+      /** Where several parameters share the budget of a whole picture: this one's part of it. All parts sum to 1. */
+      readonly share?: number;
       /** In the syntax of a spec. */
       readonly default: string;
       readonly description: string;

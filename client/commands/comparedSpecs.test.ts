@@ -14,9 +14,23 @@ describe('what a comparison asks', () => {
       'fastv',
       'fastv:keep=25%',
       'visionzip',
-      'visionzip:dominant=25%',
+      'visionzip:dominant=21.09%,contextual=3.91%',
       'uigraph',
     ]);
+  });
+
+  it('splits a budget between the parameters that share it, so that all methods keep as many tokens', () => {
+    for (const method of METHODS) {
+      const shares = method.parameters.flatMap((parameter) =>
+        parameter.type === 'budget' && parameter.share !== undefined ? [parameter.share] : [],
+      );
+      if (shares.length > 0) expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(1, 12);
+    }
+    for (const budget of COMPARED_BUDGETS.filter((text) => text.endsWith('%'))) {
+      const [spec] = comparedSpecs(['visionzip'], [budget], METHODS);
+      const sum = [...spec.matchAll(/=([\d.]+)%/g)].reduce((total, [, part]) => total + Number(part), 0);
+      expect(sum, spec).toBeCloseTo(Number.parseFloat(budget), 1);
+    }
   });
 
   it('leaves a whole spec as it is, and asks nothing twice', () => {

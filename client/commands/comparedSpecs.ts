@@ -8,7 +8,7 @@ export const COMPARED_BUDGETS: readonly string[] = [OWN_BUDGET, 'auto', '50%', '
 
 /** Whether the method takes a number of tokens to be left of a picture. */
 export function takesBudget(method: ReductionDescription): boolean {
-  return budgetParameter(method) !== undefined;
+  return budgetParameters(method).length > 0;
 }
 
 /**
@@ -23,14 +23,34 @@ export function comparedSpecs(
 ): string[] {
   const specs = chosen.flatMap((spec) => {
     const method = methods.find(({ id }) => id === spec);
-    const parameter = method && budgetParameter(method);
-    if (parameter === undefined) return [spec];
-    return budgets.map((budget) => (budget === OWN_BUDGET ? spec : `${spec}:${parameter}=${budget}`));
+    const parameters = method ? budgetParameters(method) : [];
+    if (parameters.length === 0) return [spec];
+    return budgets.map((budget) =>
+      budget === OWN_BUDGET ? spec : `${spec}:${budgeted(parameters, budget).join(',')}`,
+    );
   });
   return [...new Set(specs)];
 }
 
-/** A budget that may be automatic is one of the whole picture; others are of its areas or of a part of the tokens. */
-function budgetParameter({ parameters }: ReductionDescription): string | undefined {
-  return parameters.find((parameter) => parameter.type === 'budget' && parameter.auto)?.name;
+type BudgetParameter = Extract<ReductionDescription['parameters'][number], { type: 'budget' }>;
+
+/** Budgets of the whole picture, or parts of one; others are of its areas or of a part of the tokens. */
+function budgetParameters({ parameters }: ReductionDescription): BudgetParameter[] {
+  return parameters.filter(
+    (parameter): parameter is BudgetParameter =>
+      parameter.type === 'budget' && (parameter.auto === true || parameter.share !== undefined),
+  );
+}
+
+/** `name=value` of the parameters that a budget of the whole picture sets; where it is automatic, the others keep what they have by themselves. */
+function budgeted(parameters: readonly BudgetParameter[], budget: string): string[] {
+  if (budget === 'auto') return parameters.filter(({ auto }) => auto).map(({ name }) => `${name}=${budget}`);
+  return parameters.map(
+    ({ name, share }) => `${name}=${share === undefined ? budget : partOf(budget, share)}`,
+  );
+}
+
+/** A part of a percentage, to the hundredth: less than a token of 3000. */
+function partOf(percentage: string, share: number): string {
+  return `${Number((Number.parseFloat(percentage) * share).toFixed(2))}%`;
 }

@@ -66,7 +66,8 @@ describe('the automatic budget', () => {
   it('follows what the picture shows, between its minimum and everything', () => {
     expect(automaticTokens(1, 576)).toBe(minimum);
     expect(automaticTokens(200, 576)).toBe(Math.min(576, Math.max(minimum, Math.round(200 * ratio))));
-    expect(automaticTokens(576, 576)).toBe(576);
+    expect(automaticTokens(5000, 9000)).toBe(Math.max(minimum, Math.round(5000 * ratio)));
+    expect(automaticTokens(9000, 100)).toBe(100);
     expect(automaticTokens(1, 10)).toBe(10);
   });
 

@@ -7,8 +7,8 @@ import type { PicturePlane } from './patches';
  * against the best fixed budget there (docs/results/reduction.md, "Automatic budget"; a test compares these numbers with it).
  */
 export const AUTOMATIC_BUDGET: { readonly ratio: number; readonly minimum: number } = {
-  ratio: 3,
-  minimum: 16,
+  ratio: 0.5,
+  minimum: 128,
 };
 
 /** A number of tokens that was chosen by looking at a picture, and why. */
@@ -37,7 +37,9 @@ export function automaticBudget(planes: readonly PicturePlane[]): AutomaticBudge
         ? `never fewer than ${minimum} tokens`
         : ratio === 1
           ? 'one token for each'
-          : `${ratio} tokens for each`;
+          : ratio < 1
+            ? `tokens for ${Math.round(100 * ratio)} % of them`
+            : `${ratio} tokens for each`;
   return {
     tokens,
     reason: `Chosen automatically: ${tokens} of ${patches} tokens. ${distinct} patches differ from their neighbours (${rule}).`,

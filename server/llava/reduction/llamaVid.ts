@@ -18,7 +18,7 @@ export const llamaVid = defineMethod(
     details:
       'After the vision tower, trained queries read the question and attend to all patches; what they gather becomes one context token, which comes first. ' +
       'Behind it come the content tokens: the averages of the cells of a grid with "grid" cells along each side (1 is the mean of the whole picture), ' +
-      'through a projector of their own. The embedded model was trained with 1, 2, 4 and 8 cells along a side: 1 + 1, 1 + 4, 1 + 16 and 1 + 64 tokens. The context token stands for no place in the picture: the view shows how much each patch gave to it. The projections are trained ' +
+      'through a projector of their own. The embedded model was trained with 1, 2, 4, 6, 8 and 12 cells along a side: 1 + 1 to 1 + 144 tokens. The context token stands for no place in the picture: the view shows how much each patch gave to it. The projections are trained ' +
       'for one model; without them use pool, the content half under its own name.',
     paper: 'LLaMA-VID: An Image is Worth 2 Tokens in Large Language Models, arXiv 2311.17043',
     places: ['vision'],
