@@ -47,7 +47,7 @@ const METHODS: Record<string, (budget: number) => string> = {
 };
 
 /** LLaMA-VID's content cells along a side that the model was trained with. */
-const CONTENT_CELLS = [1, 2, 4, 8];
+const CONTENT_CELLS = [1, 2, 4, 8, 12];
 
 interface Outcome {
   type: string;
@@ -70,6 +70,11 @@ async function main(): Promise<void> {
   const words = readEvaluationSet(SETS.words);
   const letters = readEvaluationSet(SETS.letters);
   const onWords = await askAll(model, words, evenly(words.questions, Number(values.questions)), 'none');
+  const reworded = evenly(words.questions, Number(values.questions)).map((question) => ({
+    ...question,
+    question: question.otherWords ?? question.question,
+  }));
+  const inOtherWords = await askAll(model, { ...words, words: 'other wordings' }, reworded, 'none');
   const onLetters = await askAll(model, letters, evenly(letters.questions, Number(values.questions)), 'none');
 
   const part = evenly(words.questions, Number(values.curve));
@@ -101,6 +106,7 @@ async function main(): Promise<void> {
     questions: hashQuestions(),
     words: summarize(onWords),
     letters: summarize(onLetters),
+    otherWords: summarize(inOtherWords),
     curve: { questions: part.length, full: full.all, byType: full.byType, points },
     contextTokens,
     dyRate,

@@ -20,6 +20,8 @@ export interface EvaluationQuestion {
   readonly image: string;
   readonly type: string;
   readonly question: string;
+  /** The same question in a wording that the training of the embedded model never uses. */
+  readonly otherWords?: string;
   readonly answer: string;
 }
 

@@ -53,9 +53,20 @@ export const LEARNING_STAGES: readonly Stage[] = [
       held_out_loose_all: 'whole answers, held-out loose screens',
     },
   },
+  {
+    stage: 'wordings',
+    title: 'Half of the questions as people put them, and text too small to read',
+    figures: {
+      token: 'tokens of the answer',
+      held_out_all: 'whole answers, held-out plain screens',
+      held_out_free_all: 'the same as people put questions',
+      held_out_small_text_all: 'says that text is too small',
+      held_out_closed_all: 'whole answers, a quarter of the patches closed up',
+    },
+  },
 ];
 
-const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond'];
+const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond', 'open'];
 /** Points of a line; more are thinned evenly. */
 const MOST_POINTS = 24;
 

@@ -31,7 +31,7 @@ describe('docs/results/model', () => {
   });
 
   it('adds up', () => {
-    for (const set of [results.words, results.letters]) {
+    for (const set of [results.words, results.letters, results.otherWords]) {
       const types = Object.values(set.byType);
       expect(types.reduce((sum, { right }) => sum + right, 0)).toBe(set.all.right);
       expect(types.reduce((sum, { of }) => sum + of, 0)).toBe(set.all.of);
@@ -42,9 +42,11 @@ describe('docs/results/model', () => {
 it.each(Object.entries(SETS))('the set %s is complete', (_, folder) => {
   const { questions } = readEvaluationSet(folder);
   expect(questions.length).toBeGreaterThan(0);
-  for (const { image, question, answer } of questions) {
+  for (const { image, question, otherWords, answer } of questions) {
     expect(existsSync(path.join(folder, image))).toBe(true);
     expect(question.trim()).not.toBe('');
+    expect(otherWords?.trim()).not.toBe('');
+    expect(otherWords).not.toBe(question);
     expect(answer.trim()).not.toBe('');
   }
 });

@@ -29,6 +29,8 @@ export interface ModelResults {
   questions: string;
   words: SetResult;
   letters: SetResult;
+  /** The questions on words, put in wordings that training never uses. */
+  otherWords: SetResult;
   curve: { questions: number; full: Accuracy; byType: Record<string, Accuracy>; points: CurvePoint[] };
   contextTokens: ContextTokens[];
   dyRate: DyRateStudy;
@@ -66,7 +68,7 @@ export function drawCurve({ curve }: ModelResults): string {
 
 /** docs/results/model.md. */
 export function renderModelResults(results: ModelResults): string {
-  const { model, words, letters, curve, contextTokens, medianMilliseconds } = results;
+  const { model, words, letters, otherWords, curve, contextTokens, medianMilliseconds } = results;
   const types = [...new Set([...Object.keys(words.byType), ...Object.keys(letters.byType)])].sort();
   const budgets = [...new Set(curve.points.map(({ budget }) => budget))].sort((a, b) => b - a);
   const methods = [...new Set(curve.points.map(({ method }) => method))];
@@ -75,16 +77,16 @@ export function renderModelResults(results: ModelResults): string {
 Made by \`npm run eval:model\`, through the engine of this repository. ${(model.parameters / 1e6).toFixed(2)} M parameters (${((2 * model.parameters) / 1e6).toFixed(1)} MB in fp16), model \`${model.hash.slice(0, 12)}\`,
 questions \`${results.questions.slice(0, 12)}\`. An answer counts when it equals the truth letter by letter; ± is the 95 % confidence interval (Wilson).
 
-On held-out words **${percent(words.all)}**, on random letters **${percent(letters.all)}**. Median on the machine of the run: first token after
+On held-out words **${percent(words.all)}**, the same questions put in wordings that training never uses **${percent(otherWords.all)}**, on random letters **${percent(letters.all)}**. Median on the machine of the run: first token after
 ${medianMilliseconds.firstToken.toFixed(0)} ms, answer after ${medianMilliseconds.total.toFixed(0)} ms.
 Parity: \`server/llava/embeddedModel.test.ts\`, part of the tests, holds this engine to what transformers computes from the same files on 20 of these screens: the same
 tokens, with logits that differ by less than 2e-4 of their size.
 
 ## By type of question
 
-| type | held-out words | | random letters | |
-|---|---|---|---|---|
-${types.map((type) => `| ${type} | ${cells(words.byType[type])} | ${cells(letters.byType[type])} |`).join('\n')}
+| type | held-out words | | other wordings | | random letters | |
+|---|---|---|---|---|---|---|
+${types.map((type) => `| ${type} | ${cells(words.byType[type])} | ${cells(otherWords.byType[type])} | ${cells(letters.byType[type])} |`).join('\n')}
 
 ## Accuracy against kept tokens
 

@@ -222,9 +222,12 @@ function adaptive(results: ReductionResults): string {
   return `## Automatic budget
 
 \`keep=auto\` takes ${name(chosen)}. The rule was chosen on other pictures than those of the tables (${calibration.questions} questions, ${(100 * calibration.full).toFixed(1)} % right with all tokens), by \`mmr\` at a ladder of
-budgets, the best of which is right in ${(100 * calibration.reached).toFixed(1)} %: the fewest tokens that lose at most one point against that. What remains against all tokens is what dropping before the
-decoder costs this model at any budget, because the tokens that stay are numbered anew.
-
+budgets, the best of which is right in ${(100 * calibration.reached).toFixed(1)} %: the fewest tokens that lose at most one point against that.
+${
+  calibration.full > calibration.reached
+    ? 'What remains against all tokens is what dropping before the decoder costs this model at any budget.\n'
+    : ''
+}
 | rule | right there, % | mean tokens |
 |---|---:|---:|
 ${[...best, { ...chosen, inEngine: true }].map((rule) => `| ${'inEngine' in rule ? '**in the engine:** ' : 'best of its kind: '}${name(rule)} | ${(100 * rule.accuracy).toFixed(1)} | ${rule.tokens.toFixed(0)} |`).join('\n')}

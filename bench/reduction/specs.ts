@@ -150,8 +150,15 @@ export function withAlone(list: readonly Entry[], leftBy: (spec: string) => numb
   return [...composed, ...added];
 }
 
-/** LLaMA-VID's content cells along a side: 1 + 1, 1 + 4, 1 + 16, 1 + 64 tokens; the last two stand with the budgets 16 and 64. */
-const LLAMA_VID_GRIDS: readonly number[] = [1, 2, 4, 8];
+/** LLaMA-VID's content cells along a side (the raster's divisors, as it was trained), and the budget that 1 + grid x grid tokens stand with. */
+const LLAMA_VID_GRIDS: readonly (readonly [grid: number, budget: number | undefined])[] = [
+  [1, undefined],
+  [2, undefined],
+  [4, 16],
+  [6, 32],
+  [8, 64],
+  [12, 128],
+];
 
 /** Heads that a model has or has not: what cannot run is left out, and the results say so. */
 export interface AvailableHeads {
@@ -190,8 +197,7 @@ export function entries(all: number, heads: AvailableHeads): Entry[] {
     list.push({ method: dyRateName(head), kind: 'adaptive', budget: undefined, spec: dyRateSpec(head) });
   }
   if (heads.llamaVid) {
-    for (const grid of LLAMA_VID_GRIDS) {
-      const budget = BUDGETS.find((tokens) => tokens === grid * grid);
+    for (const [grid, budget] of LLAMA_VID_GRIDS) {
       const method = budget === undefined ? `llamavid, 1 + ${grid * grid} tokens` : 'llamavid';
       const kind = budget === undefined ? 'adaptive' : 'method';
       list.push({ method, kind, budget, spec: `llamavid:grid=${grid}` });
