@@ -16,9 +16,9 @@ interface Demonstration {
   readonly questions: readonly string[];
 }
 
-const COMPARED = ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=108,contextual=20'];
+const COMPARED = ['none', 'fastv:layer=2,keep=0.5', 'mmr:keep=128', 'visionzip:dominant=108,contextual=20'];
 
-/** `npm start`: two questions about a sample screenshot, with all tokens, FastV and VisionZip, on the embedded model. */
+/** `npm start`: two questions about a sample screenshot, with all tokens, FastV, MMR and VisionZip, on the embedded model. */
 async function main(): Promise<void> {
   const root = path.join(__dirname, '..');
   const samples = path.join(root, 'media', 'samples');
