@@ -274,7 +274,7 @@ ${rows.map(renderRow).join('\n')}
 
 The prediction of memory is a sum over what lies in memory at the same time (server/llava/analysis/memory.ts; its constants are fitted to peaks of
 these and other shapes). That of time has no fitted constants: two layers of the tower and up to four of the decoder run on the spot, in the model's shapes
-and with weights that mean nothing, through the engine's own graphs, chunks and caches; prompts above 1400 tokens follow from two shorter ones
+and with weights that mean nothing, through the engine's own graphs, chunks and caches
 (speed.ts). Here it is measured before and after the question, and the mean of both is compared.
 `;
 }

@@ -42,13 +42,14 @@ const DECODER_LAYERS = 4;
 /** Bytes of the decoder layers that are measured, at most, as far as one layer fits; the machine needs two copies for a moment. */
 const MAX_LAYER_BYTES = 256e6;
 /**
- * Prompts up to this length are measured themselves. Longer ones follow from two that are not: their chunks have the same
- * size, so their time is linear in the rows and quadratic in the attention.
+ * Beyond this length one layer is measured: such a prompt takes its time, and does not follow from shorter ones, because its
+ * attention scores outgrow the processor's caches.
  */
-const MAX_ROWS = 1400;
-/** Milliseconds of each measurement, at least, and runs after the first, which loads. */
+const LONG_ROWS = 1400;
+/** Milliseconds of each measurement, at least; and runs, unless one takes as long as the third number says. */
 const MEASURED_MS = 100;
 const MIN_RUNS = 2;
+const SLOW_MS = 500;
 
 /**
  * Takes some times what a question costs in as many layers as are measured: a second for models of some hundred millions of
@@ -87,20 +88,14 @@ export function predictTime(
   return { wall: of('wall'), cpu: of('cpu') };
 }
 
-/** Between lengths that were measured a line; beyond the longest one the line and the square through the last two. */
+/** On a line between lengths that were measured; outside them in proportion to the nearest one. */
 function layerTime(layers: MachineSpeed['layers'], rows: number, clock: keyof Duration): number {
   const next = layers.findIndex((point) => point.rows >= rows);
-  const [above, below] =
-    next < 0 ? [layers[layers.length - 1], layers[layers.length - 2]] : [layers[next], layers[next - 1]];
+  const above = layers[next] ?? layers[layers.length - 1];
+  const below = layers[next - 1];
   if (!below) return (above[clock] * rows) / above.rows;
-  if (next >= 0) {
-    const share = (rows - below.rows) / (above.rows - below.rows);
-    return below[clock] + share * (above[clock] - below[clock]);
-  }
-  // time / rows = linear + square * rows
-  const square = (above[clock] / above.rows - below[clock] / below.rows) / (above.rows - below.rows);
-  const linear = above[clock] / above.rows - square * above.rows;
-  return rows * (linear + Math.max(0, square) * rows);
+  const share = (rows - below.rows) / (above.rows - below.rows);
+  return below[clock] + share * (above[clock] - below[clock]);
 }
 
 async function measurePixels(
@@ -146,7 +141,7 @@ async function measureDecoder(
   const layers = Math.max(
     1,
     Math.min(
-      DECODER_LAYERS,
+      Math.max(...rows) > LONG_ROWS ? 1 : DECODER_LAYERS,
       config.text.numHiddenLayers,
       Math.floor(MAX_LAYER_BYTES / decoderBytes(ofLayers(1), precision)),
     ),
@@ -180,7 +175,7 @@ async function measureDecoder(
   });
   try {
     const points: MachineSpeed['layers'][number][] = [];
-    for (const length of measuredLengths(rows)) {
+    for (const length of new Set(rows.toSorted((a, b) => a - b))) {
       const input = prompt(length);
       const time = await measure(async () => {
         using decoding = start(length);
@@ -198,20 +193,15 @@ async function measureDecoder(
   }
 }
 
-/** Ascending, and two of the longest where there are longer ones. */
-function measuredLengths(rows: readonly number[]): number[] {
-  const lengths = new Set(rows.filter((length) => length <= MAX_ROWS).map((length) => Math.max(2, length)));
-  if (rows.some((length) => length > MAX_ROWS)) for (const share of [1 / 2, 1]) lengths.add(share * MAX_ROWS);
-  return [...lengths].sort((a, b) => a - b);
-}
-
 /** Median of some runs, after one that does not count. */
 async function measure(work: () => Promise<unknown>): Promise<Duration> {
   await work();
   const walls: number[] = [];
   const cpus: number[] = [];
   const start = performance.now();
-  while (walls.length < MIN_RUNS || performance.now() - start < MEASURED_MS) {
+  const needsMore = (spent: number): boolean =>
+    spent < MEASURED_MS || (walls.length < MIN_RUNS && spent < SLOW_MS);
+  while (walls.length === 0 || needsMore(performance.now() - start)) {
     const before = performance.now();
     const cpuBefore = process.cpuUsage();
     await work();
