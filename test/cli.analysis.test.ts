@@ -3,6 +3,7 @@ import path from 'node:path';
 
 import { describe, expect, it } from 'vitest';
 
+import { REAL_SCREENS, ROOT } from '../bench/evaluationSet';
 import { readFixture } from '../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../server/llava/testing/temporaryDirectory';
 import type { AttentionAnalysis } from '../server/protocol';
@@ -91,6 +92,20 @@ describe('fovea compare', () => {
     expect(stdout).toMatch(/^none +36 of 36 .* \(100 %\)$/m);
     expect(stdout).toMatch(/^uniform:keep=4 +4 of 36 /m);
     expect(stdout).toMatch(/^llamavid: .*cannot be used with this model/m);
+  });
+
+  it('warns of what a picture or a reduction probably cost, once', async () => {
+    // Text far too small for a tower that sees 48 x 48 pixels: of the picture, whatever the reduction.
+    const screenshot = path.join(REAL_SCREENS, 'images', 'vscode-editor.png');
+    const { stdout } = await fovea('compare', screenshot, QUESTION, ...MODEL, '--fit', 'pad', ...reduce);
+    expect(stdout.match(/^warning: The text is about .* px high/gm)).toHaveLength(1);
+    // A dialog whose text the embedded model can read; 32 patches cannot carry it.
+    const dialog = path.join(ROOT, 'media', 'samples', 'dialog.png');
+    const few = ['--reduce', 'none', '--reduce', 'uniform:keep=32'];
+    const compared = await fovea('compare', dialog, 'Which buttons are there?', ...few);
+    expect(compared.stdout.match(/^warning: .*$/gm)).toEqual([
+      expect.stringMatching(/^warning: uniform:keep=32: Fine text is likely lost/),
+    ]);
   });
 
   it('--html writes one page with all runs', async () => {

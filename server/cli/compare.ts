@@ -72,7 +72,7 @@ export function jsonComparison(question: string, runs: readonly ComparedRun[]): 
   };
 }
 
-/** A table of costs, then the answers with their differences to the first one marked. */
+/** A table of costs, then the answers with their differences to the first one marked, then what there is to be warned of. */
 export function renderComparison(runs: readonly ComparedRun[]): string {
   const answered = answeredRuns(runs);
   const parts: string[] = [];
@@ -85,6 +85,8 @@ export function renderComparison(runs: readonly ComparedRun[]): string {
       ({ reduction, answer }) => `${reduction.padEnd(width)}  ${markedAnswer(reference, answer)}`,
     );
     parts.push(`answers: [words] are not in the first one, ~words~ only there\n${answers.join('\n')}`);
+    const warnings = renderWarnings(answered);
+    if (warnings !== '') parts.push(warnings);
   }
   for (const run of runs) {
     if (!('error' in run)) continue;
@@ -94,6 +96,21 @@ export function renderComparison(runs: readonly ComparedRun[]): string {
     );
   }
   return `${parts.join('\n\n')}\n`;
+}
+
+/** A warning of every answer, of the picture itself say, is told once; others with their reductions. */
+function renderWarnings(answered: readonly AnswerResult[]): string {
+  const told = new Map<string, string[]>();
+  for (const { warning, reduction } of answered) {
+    if (warning) told.set(warning.message, [...(told.get(warning.message) ?? []), reduction]);
+  }
+  return [...told]
+    .map(([message, reductions]) =>
+      reductions.length === answered.length
+        ? `warning: ${message}`
+        : `warning: ${reductions.join(', ')}: ${message}`,
+    )
+    .join('\n');
 }
 
 function costRow({ reduction, costs }: AnswerResult): string[] {
