@@ -19,13 +19,11 @@ import type { Precision } from '../server/llava/checkpoint/precision';
 import { LlavaModel } from '../server/llava/model';
 import { ROOT } from './evaluationSet';
 import { screenshot } from './performance/engineStages';
-import { codeHash, describeMachine, load, privateBytes } from './performance/machine';
+import { codeHash, describeMachine, isShared, load, privateBytes } from './performance/machine';
 import { type RandomCheckpoint, writeRandomCheckpoint } from './randomCheckpoint';
 
 const SIZE = { width: 1920, height: 1080 };
 const ANSWER_TOKENS = 4;
-/** What this program itself adds to the load beside the threads that compute. */
-const OWN_LOAD = 0.5;
 
 interface Case {
   readonly name: string;
@@ -253,7 +251,7 @@ function render(rows: readonly Comparison[]): string {
     return `${kept.length} of ${rows.length}`;
   };
   const loads = rows.map((row) => row.load);
-  const busy = Math.max(...loads) > availableParallelism() + OWN_LOAD;
+  const busy = isShared(Math.max(...loads), availableParallelism());
   return `# What \`fovea inspect\` predicts, and what a question needs
 
 Made by \`npm run bench:prediction\` on ${new Date().toISOString().slice(0, 10)}: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random

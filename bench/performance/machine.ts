@@ -41,6 +41,14 @@ export function load(): number {
   return loadavg()[0];
 }
 
+/** What a measurement adds to the load beside the threads that compute. */
+const OWN_LOAD = 0.5;
+
+/** Whether others wanted the cores too. */
+export function isShared(load: number, cores: number): boolean {
+  return load > cores + OWN_LOAD;
+}
+
 /** SHA-256 over the sources that were measured: server/ and bench/, without tests. */
 export function codeHash(): string {
   const hash = createHash('sha256');

@@ -1,4 +1,4 @@
-import type { EngineResults } from './engineStages';
+import { isShared } from './machine';
 import type { PeerResults } from './peers';
 import type { PerformanceResults } from './results';
 import type { Summary, Times } from './statistics';
@@ -187,7 +187,7 @@ function runsTable({ planned, engine, cores }: PerformanceResults): string {
       `\`${command}\``,
     ];
   });
-  const shared = engine.filter((run) => isShared(run, cores));
+  const shared = engine.filter((run) => isShared(run.load.median, cores));
   const note =
     shared.length === 0
       ? 'The machine was quiet.'
@@ -197,11 +197,6 @@ can be relied upon.`;
   return `${table(['shape', 'precision', 'measured', 'load', 'sources', 'command'], rows)}
 
 ${note}`;
-}
-
-/** Whether more programs than there are cores wanted one. */
-function isShared({ load }: EngineResults, cores: number): boolean {
-  return load.median > cores;
 }
 
 function peerTable(peers: PeerResults): string {
