@@ -37,6 +37,7 @@ const programs = [
   { ...node, entryPoints: { textHeight: 'bench/textHeight.ts' } },
   { ...node, entryPoints: { precision: 'bench/precision.ts' } },
   { ...node, entryPoints: { prediction: 'bench/prediction.ts' } },
+  { ...node, entryPoints: { whole7b: 'bench/whole7b.ts' } },
   {
     bundle: true,
     platform: 'browser',
