@@ -6,6 +6,7 @@ import torch
 
 from fovea_training import decoder, export, heldout, joint, parity, reduction_heads, refine, tower
 from fovea_training.evaluate import evaluate, table
+from fovea_training.llama_vid import CONTENT_GRIDS
 from fovea_training.modules import Size
 
 SIZE = Size(tower_width=32, tower_layers=2, tower_heads=2, width=64, layers=4, heads=4, feed_forward=64)
@@ -37,4 +38,4 @@ def test_from_nothing_to_an_evaluated_checkpoint(tmp_path):
     assert {path.name for path in (model / "heads").iterdir()} == {f"{name}.safetensors" for name in ("dyrate-gumbel-0.1", "dyrate-expectation-0.1", "llamavid")}
     expected = parity.parity(model, tmp_path / "heldout")
     assert len(expected["hashes"]) == 4
-    assert all(set(screen["llamavid"]) == {"1", "2", "4", "8"} and len(screen["dyrate"]) == 2 for screen in expected["screens"])
+    assert all(set(screen["llamavid"]) == {str(grid) for grid in CONTENT_GRIDS} and len(screen["dyrate"]) == 2 for screen in expected["screens"])
