@@ -33,6 +33,8 @@ interface Run {
   /** Medians, in milliseconds. */
   readonly firstToken: number;
   readonly prefill: number;
+  /** First token of a further question about the image, whose keys and values are still on the device. */
+  readonly followUp: number;
   readonly tokensPerSecond: number;
   readonly cacheBytes: number;
   /** Of the first answer token's logits, against the CPU's: largest difference over largest magnitude. 0 for the CPU itself. */
@@ -182,7 +184,11 @@ async function measure(
         for (let round = 0; round < rounds; round++)
           timed.push(await answer(model, reduction, options.tokens));
         if (device === CPU_PLAN) reference.set(reduction, first);
-        runs.push(summarize(reduction, timed, reference.get(reduction)!));
+        const followUps: Answered[] = [];
+        await answer(model, reduction, 1, 'What came before?');
+        for (let round = 0; round < rounds; round++)
+          followUps.push(await answer(model, reduction, 1, 'What does the dialog say?'));
+        runs.push(summarize(reduction, timed, followUps, reference.get(reduction)!));
       }
       results.push({
         model: name,
@@ -211,28 +217,40 @@ interface Answered {
   readonly cacheBytes: number;
 }
 
-async function answer(model: LlavaModel, reduction: string, maxTokens: number): Promise<Answered> {
+/** @param followUp asked as a further question, which may use what earlier ones left; by default everything is computed. */
+async function answer(
+  model: LlavaModel,
+  reduction: string,
+  maxTokens: number,
+  followUp?: string,
+): Promise<Answered> {
   let logits: Float32Array | undefined;
   const { answerTokenIds: ids, costs } = await model.ask(
     {
       images: [await screenshot(1)],
-      question: 'What does the dialog say?',
+      question: followUp ?? 'What does the dialog say?',
       reduction,
       sampling: { maxTokens },
     },
-    { reuse: false, onLogits: (row) => (logits ??= row.slice()) },
+    { reuse: followUp !== undefined, onLogits: (row) => (logits ??= row.slice()) },
   );
   const { load, firstToken, prefill, generate } = costs.timings;
   return { load, firstToken, prefill, generate, ids, logits: logits!, cacheBytes: costs.cacheBytes };
 }
 
-function summarize(reduction: string, timed: readonly Answered[], reference: Answered): Run {
+function summarize(
+  reduction: string,
+  timed: readonly Answered[],
+  followUps: readonly Answered[],
+  reference: Answered,
+): Run {
   const [last] = timed.slice(-1);
   const parts = last.ids.findIndex((id, index) => id !== reference.ids[index]);
   return {
     reduction,
     firstToken: median(timed.map(({ firstToken }) => firstToken)),
     prefill: median(timed.map(({ prefill }) => prefill)),
+    followUp: median(followUps.map(({ firstToken }) => firstToken)),
     tokensPerSecond: median(timed.map(({ ids, generate }) => (1000 * (ids.length - 1)) / generate)),
     cacheBytes: last.cacheBytes,
     error: relativeError(last.logits, reference.logits),
@@ -261,6 +279,7 @@ function render({ command, machine, code, selfTest, models }: GpuResults): strin
         run.reduction,
         `${run.firstToken.toFixed(0)} ms`,
         `${run.prefill.toFixed(0)} ms`,
+        `${run.followUp.toFixed(0)} ms`,
         run.tokensPerSecond.toFixed(1),
         megabytes(run.cacheBytes),
         run.error.toExponential(1),
@@ -274,10 +293,11 @@ function render({ command, machine, code, selfTest, models }: GpuResults): strin
 Made by \`${command}\` on: ${machine}. Sources \`${code}\`. ${selfTest}
 
 Random weights in the shapes of real models. "Error" is the largest difference of the first token's logits from the CPU's over their largest
-magnitude; with 4-bit weights the CPU multiplies by activations of 8 bits, so that the two differ by about a hundredth.
+magnitude; with 4-bit weights the CPU multiplies by activations of 8 bits, so that the two differ by about a hundredth. "Second question" is the time
+to the first token of a further question about the same image.
 
-| model | device | reduction | first token | prefill | tokens/s | cache | error | same tokens | private / device memory |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| model | device | reduction | first token | prefill | second question | tokens/s | cache | error | same tokens | private / device memory |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ${rows.map((row) => `| ${row} |`).join('\n')}
 `;
 }

@@ -7,11 +7,16 @@ import type { Matrix } from './matrix';
 import type { LayerInput, LayerScore, ModelShape, Reduction } from './reduction/reduction';
 import { createDecoderRunner } from './runtime/createDecoderRunner';
 import type { DecoderCache } from './runtime/decoderCache';
-import type { DecoderRunner, HiddenStates, LayerRun, NewRows, RunOutput } from './runtime/decoderRunner';
+import {
+  type DecoderRunner,
+  type HiddenStates,
+  type LayerRun,
+  type NewRows,
+  releaseHidden,
+  type RunOutput,
+} from './runtime/decoderRunner';
 import type { GraphSessions } from './runtime/graphSessions';
-import { hostMatrix } from './runtime/hostDecoder';
 import { INSTRUCTION_ROW, OUTPUT_ROW, type RowLabel, SYSTEM_ROW } from './runtime/decoderCache';
-import { KeyValueCache, type LayerCache } from './runtime/keyValueCache';
 import { recordStage } from './trace';
 import { chunkStarts, type ChunkLimits } from './promptChunks';
 
@@ -98,7 +103,7 @@ interface Boundary {
 }
 
 /** The decoder at work on one question: prefill in segments, then one token at a time. */
-export class Decoding implements Disposable {
+export class Decoding implements AsyncDisposable {
   private readonly runner: DecoderRunner;
   private readonly boundaries: readonly Boundary[];
   private readonly byHead: boolean;
@@ -111,7 +116,7 @@ export class Decoding implements Disposable {
   private lastHeads: HeadRows | undefined;
   private looked: ({ prompt: Prompt } & Beginning) | undefined;
   /** The prompt's beginning, to be kept when its rows are no longer needed here. */
-  private lent: { key: string; rows: number; depth: number; hidden: Matrix | undefined } | undefined;
+  private lent: { key: string; rows: number; depth: number; hidden: HiddenStates | undefined } | undefined;
   /** What the prefill took over; undefined where it computed every row. */
   reused: ReusedPrefix | undefined;
 
@@ -130,11 +135,11 @@ export class Decoding implements Disposable {
   }
 
   /** Gives up what lies on a device, and gives the prompt's beginning back; afterwards nothing can be decoded. */
-  [Symbol.dispose](): void {
-    const { lent, looked, reused } = this;
-    if (lent) this.keepBeginning(this.hostCache.layers.slice(0, lent.depth));
-    else if (looked?.place && looked.prefix && !reused)
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { looked, reused } = this;
+    if (looked?.place && looked.prefix && !reused)
       this.options.prefixes?.put(looked.place.key, looked.prefix);
+    await this.keepBeginning('move');
     this.runner.dispose();
   }
 
@@ -166,14 +171,14 @@ export class Decoding implements Disposable {
         from === 0 && prefix
           ? await this.runTail(part, prefix, rows, attention)
           : await this.runSegment(part, rows, attention);
-      if (from === 0 && place && !prefix) this.lend(place, part.to, output.hidden);
+      if (from === 0 && place && !prefix) await this.lend(place, part.to, output.hidden);
       if (!boundary) return this.finish(output.logits!, attention);
 
       const keep = this.reduceAt(boundary, output.score ?? attention.lastRow, labels);
       labels = keep.map((index) => labels[index]);
       positions = keep.map((index) => positions[index]);
       hidden = await this.runner.select(output.hidden!, keep);
-      this.runner.release(output.hidden!);
+      releaseHidden(output.hidden!);
       from = part.to;
     }
     throw new Error('unreachable: the last segment returns');
@@ -196,10 +201,10 @@ export class Decoding implements Disposable {
     };
     const output = await this.run(part, rows, attention);
     const { hidden } = output;
-    return {
-      ...output,
-      hidden: hidden && prefix.hidden && (await this.runner.join([prefix.hidden, hidden])),
-    };
+    if (!hidden || !prefix.hidden) return output;
+    const whole = await this.runner.join([prefix.hidden, hidden]);
+    releaseHidden(hidden);
+    return { ...output, hidden: whole };
   }
 
   /**
@@ -230,16 +235,23 @@ export class Decoding implements Disposable {
         textStart: last ? instructionStart(labels) - start : end - start - 1,
       };
       output = await this.run(part, rows, last ? attention : undefined);
-      if (input !== hidden) this.runner.release(input);
+      if (input !== hidden) releaseHidden(input);
       if (output.hidden) left.push(output.hidden);
       if (sums) output.score?.forEach((value, row) => (sums[row] += value));
     }
-    this.runner.release(hidden);
+    releaseHidden(hidden);
     return {
       logits: output?.logits,
-      hidden: left.length > 0 ? await this.runner.join(left) : undefined,
+      hidden: await this.joinChunks(left),
       score: sums ?? output?.score,
     };
+  }
+
+  private async joinChunks(chunks: readonly HiddenStates[]): Promise<HiddenStates | undefined> {
+    if (chunks.length <= 1) return chunks.at(0);
+    const joined = await this.runner.join(chunks);
+    for (const chunk of chunks) releaseHidden(chunk);
+    return joined;
   }
 
   /** First rows of the chunks that a segment is computed in. */
@@ -294,8 +306,6 @@ export class Decoding implements Disposable {
     const { rope, numHiddenLayers } = this.options.text;
     const rows = labels.findLastIndex((label) => label >= 0) + 1;
     if (!this.options.prefixes || rows === 0 || !tailIds || tailIds.length === 0) return undefined;
-    // What lies on a device would have to be kept there, in memory that is short.
-    if (!(this.cache instanceof KeyValueCache)) return undefined;
     const first = this.boundaries.at(0);
     if (first?.score === 'columnSum') return undefined;
     if (rope.type === 'dynamic' && labels.length > rope.originalMaxPositions) return undefined;
@@ -313,36 +323,31 @@ export class Decoding implements Disposable {
   }
 
   private takeOver({ key }: PrefixPlace, { rows, layers, hidden }: Prefix, { labels }: Prompt): void {
-    layers.forEach((layer, index) => {
-      layer.labels.splice(0, rows, ...labels.slice(0, rows));
-      this.hostCache.layers[index] = layer;
-    });
+    this.cache.takeOver(layers, labels.slice(0, rows));
     this.reused = { tokens: rows, layers: layers.length };
     this.lent = { key, rows, depth: layers.length, hidden };
   }
 
-  private lend({ key, rows }: PrefixPlace, depth: number, hidden: HiddenStates | undefined): void {
-    const { columns } = this.prompt.hidden;
-    this.lent = {
-      key,
-      rows,
-      depth,
-      hidden: hidden && { data: hostMatrix(hidden).data.slice(0, rows * columns), rows, columns },
-    };
+  private async lend(
+    { key, rows }: PrefixPlace,
+    depth: number,
+    hidden: HiddenStates | undefined,
+  ): Promise<void> {
+    const first = Array.from({ length: rows }, (_, row) => row);
+    this.lent = { key, rows, depth, hidden: hidden && (await this.runner.select(hidden, first)) };
   }
 
-  /** @param caches whose first rows are the prompt's beginning, and which are not used here any more. */
-  private keepBeginning(caches: readonly LayerCache[]): void {
-    const { key, rows, hidden } = this.lent!;
-    for (const layer of caches) layer.truncate(rows);
-    this.options.prefixes?.put(key, { rows, layers: caches, hidden });
+  /** Keeps what was lent: once, before its rows change or are given up. */
+  private async keepBeginning(how: 'copy' | 'move'): Promise<void> {
+    if (!this.lent) return;
+    const { key, rows, depth, hidden } = this.lent;
     this.lent = undefined;
-  }
-
-  /** The cache, where beginnings of prompts are taken over: see {@link prefixPlace}. */
-  private get hostCache(): KeyValueCache {
-    if (!(this.cache instanceof KeyValueCache)) throw new Error('This cache lies on a device.');
-    return this.cache;
+    try {
+      this.options.prefixes?.put(key, { rows, layers: await this.cache.keep(rows, depth, how), hidden });
+    } catch {
+      // Of what a device refuses the question has been told, or the next one will be; this one does not need it.
+      if (hidden) releaseHidden(hidden);
+    }
   }
 
   /** Makes the sessions that the prefill needs, so that their making is not counted as computing. */
@@ -434,11 +439,7 @@ export class Decoding implements Disposable {
       if (!keep || keep.length === tokens.length) continue;
       const kept = new Set(Array.from(keep, (index) => tokens[index]));
       // The beginning is kept with all its image tokens.
-      const { lent } = this;
-      if (lent)
-        this.keepBeginning(
-          this.hostCache.layers.slice(0, lent.depth).map((layer) => layer.copyOf(lent.rows)),
-        );
+      await this.keepBeginning('copy');
       await this.cache.dropImageTokens((token) => kept.has(token));
       this.options.stages.push(
         recordStage(

@@ -172,7 +172,7 @@ export async function generateFromPixels(
 
   // decoder segments -> atLayer -> logits
   options.onProgress?.({ stage: 'prefill' });
-  using decoding = new Decoding(
+  await using decoding = new Decoding(
     {
       text: config.text,
       sessions,

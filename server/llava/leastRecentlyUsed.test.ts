@@ -41,4 +41,16 @@ describe('least recently used values', () => {
     kept.set('c', 3);
     expect(kept.get('a')).toBeUndefined();
   });
+
+  it('that leave are told of, but not those that are taken', () => {
+    const left: string[] = [];
+    const kept = new LeastRecentlyUsed<string>(2, 10, (value) => left.push(value));
+    for (const value of ['a', 'b', 'c']) kept.set(value, value, 1);
+    kept.set('b', 'replacement', 1);
+    kept.set('d', 'too large', 11);
+    expect(kept.take('c')).toBe('c');
+    kept.clear();
+    expect(left).toEqual(['a', 'b', 'too large', 'replacement']);
+    expect([kept.size, kept.bytes]).toEqual([0, 0]);
+  });
 });

@@ -7,6 +7,8 @@ export class LeastRecentlyUsed<Value> {
   constructor(
     private readonly maxEntries: number,
     private readonly maxBytes = Infinity,
+    /** Told of every value that is no longer kept, unless it was taken. */
+    private readonly onLeave: (value: Value) => void = () => undefined,
   ) {}
 
   /** Bytes of all values that are kept. */
@@ -29,25 +31,37 @@ export class LeastRecentlyUsed<Value> {
 
   /** The value, which is no longer kept. */
   take(key: string): Value | undefined {
-    const entry = this.entries.get(key);
-    this.delete(key);
-    return entry?.value;
+    return this.remove(key)?.value;
   }
 
   /** Keeps a value in place of an earlier one of the same key; one that is too large by itself is not kept. */
   set(key: string, value: Value, bytes = 0): void {
-    this.delete(key);
-    if (bytes > this.maxBytes) return;
+    this.leave(key);
+    if (bytes > this.maxBytes) {
+      this.onLeave(value);
+      return;
+    }
     this.entries.set(key, { value, bytes });
     this.total += bytes;
     for (const oldest of this.entries.keys()) {
       if (this.entries.size <= this.maxEntries && this.total <= this.maxBytes) break;
-      this.delete(oldest);
+      this.leave(oldest);
     }
   }
 
-  private delete(key: string): void {
-    this.total -= this.entries.get(key)?.bytes ?? 0;
+  clear(): void {
+    for (const key of [...this.entries.keys()]) this.leave(key);
+  }
+
+  private leave(key: string): void {
+    const entry = this.remove(key);
+    if (entry) this.onLeave(entry.value);
+  }
+
+  private remove(key: string): { value: Value; bytes: number } | undefined {
+    const entry = this.entries.get(key);
+    this.total -= entry?.bytes ?? 0;
     this.entries.delete(key);
+    return entry;
   }
 }

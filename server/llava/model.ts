@@ -33,7 +33,7 @@ const REMEMBERED_BYTES = 128e6;
 /** A checkpoint, opened on a device, ready for questions. Questions are answered one at a time. */
 export class LlavaModel {
   readonly features = new FeatureCache(REMEMBERED_BYTES);
-  readonly prefixes = new PrefixCache();
+  readonly prefixes: PrefixCache;
   private queue: Promise<unknown> = Promise.resolve();
   private loadMilliseconds: number;
 
@@ -45,6 +45,7 @@ export class LlavaModel {
     loadMilliseconds: number,
   ) {
     this.loadMilliseconds = loadMilliseconds;
+    this.prefixes = sessions.keepsDataOnDevice ? PrefixCache.forDevice() : new PrefixCache();
   }
 
   /**
@@ -114,6 +115,7 @@ export class LlavaModel {
 
   async dispose(): Promise<void> {
     await this.queue;
+    this.prefixes.clear();
     await this.sessions.dispose();
   }
 }

@@ -2,14 +2,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import type { AnswerResult } from '../protocol';
 import { copyCheckpoint } from './checkpoint/testing';
-import { Decoding, type AttentionRow, type Prompt } from './decoding';
+import { Decoding, type Prompt } from './decoding';
 import type { Question } from './generate';
 import { LlavaModel } from './model';
 import { PrefixCache, type Prefix } from './prefixCache';
 import type { Reduction } from './reduction/reduction';
 import { LayerCache } from './runtime/keyValueCache';
+import { askWatching, comparableSteps, type FixtureAnswer, fixtureQuestion } from './testing/askFixture';
 import {
   CHECKPOINT_FIXTURES,
   expectClose,
@@ -19,25 +19,8 @@ import {
 } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';
 
-interface Run {
-  result: AnswerResult;
-  logits: Float32Array[];
-  attention: AttentionRow[];
-}
-
-async function ask(model: LlavaModel, question: Question, reuse: boolean): Promise<Run> {
-  const logits: Float32Array[] = [];
-  const attention: AttentionRow[] = [];
-  const result = await model.ask(question, {
-    reuse,
-    onLogits: (row) => logits.push(row.slice()),
-    onAttention: (row) => attention.push(row),
-  });
-  return { result, logits, attention };
-}
-
 /** What the two runs of a question have to agree on; numbers within 2e-4 of their scale, as with the reference. */
-function expectSame(actual: Run, expected: Run): void {
+function expectSame(actual: FixtureAnswer, expected: FixtureAnswer): void {
   expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
   expect(actual.logits.length).toBe(expected.logits.length);
   actual.logits.forEach((row, step) => expectClose(row, expected.logits[step]));
@@ -48,7 +31,7 @@ function expectSame(actual: Run, expected: Run): void {
     expectClose(row.attention, other.attention);
   });
   expect(actual.result.trace.decoderTokens).toEqual(expected.result.trace.decoderTokens);
-  const fates = ({ result }: Run): unknown =>
+  const fates = ({ result }: FixtureAnswer): unknown =>
     result.trace.stages.map(({ place, spec, kept, dropped, merged }) => ({
       place,
       spec,
@@ -61,14 +44,11 @@ function expectSame(actual: Run, expected: Run): void {
   expect(actual.result.costs.prefillMacs).toBe(expected.result.costs.prefillMacs);
 }
 
-function questionOf(fixture: Fixture, change: Partial<Question> = {}): Question {
-  return {
-    images: fixture.description.images.map((_, index) => fixtureImage(fixture, index)),
-    question: fixture.description.question,
-    sampling: { maxTokens: 8 },
-    ...change,
-  };
-}
+const ask = (model: LlavaModel, question: Question, reuse: boolean): Promise<FixtureAnswer> =>
+  askWatching(model, question, { reuse });
+
+const questionOf = (fixture: Fixture, change: Partial<Question> = {}): Question =>
+  fixtureQuestion(fixture, { sampling: { maxTokens: 8 }, ...change });
 
 /** Fixtures of every kind of tower and decoder. */
 const FIXTURES = CHECKPOINT_FIXTURES.filter((name) => !/defaults|float16/.test(name));
@@ -112,6 +92,54 @@ describe.each(FIXTURES)('a further question about the images of %s', (name) => {
     expectSame(actual, expected);
     // And what was taken over is as good a beginning for a third.
     expectSame(await ask(model, second, true), expected);
+  });
+});
+
+describe('a further question where caches stay on the device', () => {
+  // The CPU in the device's place: it runs the same graphs, in half precision. test/webgpu does it on a real adapter.
+  const fixture = readFixture('clip-llama');
+  const HALF_TOLERANCE = 0.01;
+  let model: LlavaModel;
+  beforeAll(async () => {
+    model = await LlavaModel.open(fixture.directory, {
+      precision: 'fp16',
+      cacheDirectory: temporaryDirectory(),
+    });
+  });
+  afterAll(() => model.dispose());
+
+  it.each(METHODS)('%s: equals the run that computes everything', async (reduction, layersOf) => {
+    const question = questionOf(fixture, { reduction });
+    const expected = await ask(model, question, false);
+    await ask(model, { ...question, question: 'another one that came before' }, true);
+    const layers = layersOf(model.checkpoint.config.text.numHiddenLayers);
+    // What was taken over is as good a beginning for a third.
+    for (const time of ['second', 'third']) {
+      const actual = await ask(model, question, true);
+      expect(actual.result.costs.prefixReused?.layers, time).toBe(layers);
+      const steps = Math.min(comparableSteps(actual, expected), expected.logits.length);
+      expect(steps).toBeGreaterThan(1);
+      for (let step = 0; step < steps; step++)
+        expectClose(actual.logits[step], expected.logits[step], HALF_TOLERANCE);
+    }
+  });
+
+  it('holds the rows of one prompt at a time', async () => {
+    const bytes: number[] = [];
+    let reused = 0;
+    for (const reduction of ['none', 'none', 'uniform:keep=3', 'fastv:layer=1,keep=3', 'none', 'none']) {
+      const { result } = await ask(model, questionOf(fixture, { reduction }), true);
+      if (result.costs.prefixReused) reused++;
+      bytes.push(model.prefixes.bytes);
+    }
+    expect(reused).toBe(2);
+    const [whole] = bytes;
+    const layers = model.checkpoint.config.text.numHiddenLayers;
+    expect([bytes[1], bytes[4], bytes[5]]).toEqual([whole, whole, whole]);
+    // Three image tokens and some text; and one layer's rows, with the hidden states behind it.
+    expect(bytes[2]).toBeLessThan(whole);
+    expect(bytes[3]).toBeLessThan(whole / layers + whole);
+    expect(bytes[3]).toBeGreaterThan(whole / layers);
   });
 });
 
@@ -180,7 +208,7 @@ describe('what is taken over', () => {
     };
     const answer = async (prefixes: PrefixCache | undefined): Promise<Float32Array[]> => {
       const shape = { layers: text.numHiddenLayers, hasClassToken: vision.hasClassToken, imageTokens: 0 };
-      using decoding = new Decoding(
+      await using decoding = new Decoding(
         {
           text,
           sessions: model.sessions,

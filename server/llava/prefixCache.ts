@@ -2,16 +2,16 @@ import { totalmem } from 'node:os';
 
 import { hashOf } from './featureCache';
 import { LeastRecentlyUsed } from './leastRecentlyUsed';
-import type { Matrix } from './matrix';
-import type { LayerCache } from './runtime/keyValueCache';
+import type { KeptRows } from './runtime/decoderCache';
+import { type HiddenStates, releaseHidden } from './runtime/decoderRunner';
 
 /** What the first layers of the decoder made of the beginning of a prompt: everything up to its last image token. */
 export interface Prefix {
   readonly rows: number;
   /** Keys and values of these rows in layers 0 .. layers.length - 1. */
-  readonly layers: readonly LayerCache[];
+  readonly layers: readonly KeptRows[];
   /** Hidden states after those layers [rows, dim], where layers follow that look at them; undefined at full depth. */
-  readonly hidden: Matrix | undefined;
+  readonly hidden: HiddenStates | undefined;
 }
 
 /** Prompts whose beginning is kept, at most: as many as there are pictures. */
@@ -29,13 +29,23 @@ const MEMORY_SHARE = 1 / 16;
  * prompt and every reduction before the decoder have done their part by then), in all layers before the first one at which
  * a reduction looks at the question. See {@link Decoding} for the conditions on the rest.
  *
- * Nothing is copied: a question takes a beginning out, appends its own rows to it, and puts it back without them.
+ * Nothing is copied in this process's memory: a question takes a beginning out, appends its own rows to it, and puts it back without
+ * them. A device's tensors cannot be cut short, so there it is copied when it is put back.
  */
 export class PrefixCache {
   private readonly prefixes: LeastRecentlyUsed<Prefix>;
 
-  constructor(maxPrefixes = MAX_PREFIXES, maxBytes = Math.min(MAX_BYTES, totalmem() * MEMORY_SHARE)) {
-    this.prefixes = new LeastRecentlyUsed(maxPrefixes, maxBytes);
+  /** Where there is room for one, it goes as soon as another is wanted: whoever wants it is about to need the memory. */
+  constructor(
+    private readonly maxPrefixes = MAX_PREFIXES,
+    maxBytes = Math.min(MAX_BYTES, totalmem() * MEMORY_SHARE),
+  ) {
+    this.prefixes = new LeastRecentlyUsed(maxPrefixes, maxBytes, dispose);
+  }
+
+  /** For a device, whose memory is short and cannot be asked about: it never holds the rows of more than one prompt. */
+  static forDevice(): PrefixCache {
+    return new PrefixCache(1);
   }
 
   /**
@@ -52,12 +62,24 @@ export class PrefixCache {
 
   /** Whoever takes a beginning has it alone, and puts it back. */
   take(key: string): Prefix | undefined {
-    return this.prefixes.take(key);
+    const prefix = this.prefixes.take(key);
+    if (this.maxPrefixes === 1) this.clear();
+    return prefix;
   }
 
   put(key: string, prefix: Prefix): void {
-    const hidden = prefix.hidden?.data.byteLength ?? 0;
-    const bytes = prefix.layers.reduce((sum, { reservedBytes }) => sum + reservedBytes, hidden);
+    const { hidden, layers } = prefix;
+    const hiddenBytes = hidden ? hidden.rows * hidden.columns * Float32Array.BYTES_PER_ELEMENT : 0;
+    const bytes = layers.reduce((sum, { reservedBytes }) => sum + reservedBytes, hiddenBytes);
     this.prefixes.set(key, prefix, bytes);
   }
+
+  clear(): void {
+    this.prefixes.clear();
+  }
+}
+
+function dispose({ layers, hidden }: Prefix): void {
+  for (const layer of layers) layer.dispose();
+  if (hidden) releaseHidden(hidden);
 }

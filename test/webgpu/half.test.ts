@@ -3,7 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, type TestContext
 import { LlavaModel } from '../../server/llava/model';
 import { compareWithCpu, passes } from '../../server/llava/runtime/selfTest';
 import { selfTestModels } from '../../server/llava/runtime/selfTestModels';
-import { expectClose, fixtureImage, readFixture } from '../../server/llava/testing/fixtures';
+import { askWatching, fixtureQuestion } from '../../server/llava/testing/askFixture';
+import { expectClose, readFixture } from '../../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
 import { findAdapter } from './adapter';
 
@@ -60,22 +61,13 @@ describe('half precision on WebGPU', () => {
         });
       const [cpu, webgpu] = [await open('cpu'), await open('webgpu')];
       for (const reduction of ['none', 'fastv:layer=2,keep=0.5', 'visionzip:dominant=6,contextual=3']) {
-        const [expected, actual] = await Promise.all(
-          [cpu, webgpu].map(async (model) => {
-            const logits: Float32Array[] = [];
-            const result = await model.ask(
-              {
-                images: fixture.description.images.map((_, index) => fixtureImage(fixture, index)),
-                question: fixture.description.question,
-                fit: 'crop',
-                reduction,
-                sampling: { maxTokens: TOKENS },
-              },
-              { onLogits: (row) => logits.push(row.slice()), reuse: false },
-            );
-            return { result, logits };
-          }),
-        );
+        const question = fixtureQuestion(fixture, {
+          fit: 'crop',
+          reduction,
+          sampling: { maxTokens: TOKENS },
+        });
+        const expected = await askWatching(cpu, question, { reuse: false });
+        const actual = await askWatching(webgpu, question, { reuse: false });
         expect(actual.result).toMatchObject({ device: 'webgpu', precision: 'fp16' });
         expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
         expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes / 2);

@@ -178,13 +178,13 @@ async function measureDecoder(
     for (const length of new Set(rows.toSorted((a, b) => a - b))) {
       const input = prompt(length);
       const time = await measure(async () => {
-        using decoding = start(length);
+        await using decoding = start(length);
         await decoding.prefill(input);
       });
       points.push({ rows: length, ...scaled(time, 1 / layers) });
     }
     const [{ rows: shortest }] = points;
-    using decoding = start(shortest);
+    await using decoding = start(shortest);
     await decoding.prefill(prompt(shortest));
     const step = await measure(() => decoding.step(0));
     return { layers: points, weightByte: scaled(step, 1 / decoderBytes(shallow, precision)) };

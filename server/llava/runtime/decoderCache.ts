@@ -12,10 +12,21 @@ export interface CachedRows {
   readonly positions: readonly number[];
 }
 
+/** A layer's rows that outlive the question that computed them; a cache of the same runner's kind can take them over. */
+export interface KeptRows {
+  /** Memory that they take, wherever it is. */
+  readonly reservedBytes: number;
+  dispose(): void;
+}
+
 /** Keys and values of all layers, wherever they lie. */
 export interface DecoderCache {
   readonly layers: readonly CachedRows[];
   readonly bytes: number;
   /** Drops the image tokens for which `keeps` says no from every layer that still holds them; text stays. */
   dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void>;
+  /** Rows that {@link keep} answered with become those of the first layers, which are empty. */
+  takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void;
+  /** The first `rows` rows of the first `depth` layers: a copy, or moved out of this cache, which nobody may use afterwards. */
+  keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<KeptRows[]>;
 }

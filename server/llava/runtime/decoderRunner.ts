@@ -12,6 +12,11 @@ export type LayerRun = Pick<DecoderGraph, 'from' | 'to' | 'head' | 'attention' |
 /** Hidden states between two runs, where the runner left them. */
 export type HiddenStates = Matrix | DeviceMatrix;
 
+/** Gives up hidden states that nobody reads any more; memory of this process needs nothing. */
+export function releaseHidden(hidden: HiddenStates): void {
+  if ('tensor' in hidden) hidden.tensor.dispose();
+}
+
 /** New rows for some layers. */
 export interface NewRows {
   /** Tokens, for a run that begins at layer 0; or hidden states, which stay the caller's. */
@@ -48,10 +53,8 @@ export interface DecoderRunner {
   run(run: LayerRun, rows: NewRows): Promise<RunOutput>;
   /** Some rows of hidden states. */
   select(hidden: HiddenStates, rows: readonly number[]): Promise<HiddenStates>;
-  /** One below the other; the parts are given up. */
+  /** Two or more, one below the other; the parts stay the caller's. */
   join(parts: readonly HiddenStates[]): Promise<HiddenStates>;
-  /** Gives up hidden states that nobody reads any more. */
-  release(hidden: HiddenStates): void;
   /** Gives up what lies on a device. */
   dispose(): void;
 }

@@ -2,19 +2,19 @@ import type { Tensor } from 'onnxruntime-node';
 
 import type { TextConfig } from '../checkpoint/config';
 import type { DevicePiece } from '../graph/deviceDecoder';
-import type { CachedRows, DecoderCache } from './decoderCache';
+import type { CachedRows, DecoderCache, KeptRows, RowLabel } from './decoderCache';
 import {
   type DecoderRunner,
   type HiddenStates,
   type LayerRun,
   type NewRows,
+  releaseHidden,
   rowInputs,
   type RunOutput,
 } from './decoderRunner';
 import type { DeviceMatrix } from './deviceMatrix';
 import type { GraphSessions } from './graphSessions';
-import type { RowLabel } from './decoderCache';
-import { emptyTensor, floats, floatTensor, idTensor, type Tensors } from './session';
+import { emptyTensor, floats, floatTensor, idTensor, type Session, type Tensors } from './session';
 
 /**
  * Caches and hidden states in the memory of a device. A question's rows go through the pieces that the decoder is cut
@@ -75,19 +75,15 @@ export class DeviceDecoder implements DecoderRunner {
   }
 
   async join(parts: readonly HiddenStates[]): Promise<HiddenStates> {
-    let [joined] = parts;
-    for (const part of parts.slice(1)) {
+    const [first, ...others] = parts;
+    let joined = first;
+    for (const part of others) {
       const feeds = { above: await this.enter(joined), below: await this.enter(part) };
       const { rows: tensor } = await (await this.sessions.join()).run(feeds);
-      this.release(joined);
-      this.release(part);
+      if (joined !== first) releaseHidden(joined);
       joined = { tensor, rows: joined.rows + part.rows, columns: joined.columns };
     }
     return joined;
-  }
-
-  release(hidden: HiddenStates): void {
-    if ('tensor' in hidden) hidden.tensor.dispose();
   }
 
   dispose(): void {
@@ -115,7 +111,7 @@ export class DeviceDecoder implements DecoderRunner {
   }
 }
 
-class DeviceLayerCache implements CachedRows {
+class DeviceLayerCache implements CachedRows, KeptRows {
   readonly labels: RowLabel[] = [];
   readonly positions: number[] = [];
   /** [kvHeads, length, headDim] each; undefined while empty. */
@@ -124,10 +120,38 @@ class DeviceLayerCache implements CachedRows {
   get length(): number {
     return this.labels.length;
   }
+
+  get reservedBytes(): number {
+    if (!this.tensors) return 0;
+    const { key, value } = this.tensors;
+    return (key.size + value.size) * (key.type === 'float32' ? 4 : 2);
+  }
+
+  /** Copies of some rows (ascending). */
+  async select(session: Session, keep: readonly number[]): Promise<DeviceLayerCache> {
+    const selected = new DeviceLayerCache();
+    const rows = idTensor(keep);
+    const { key, value } = this.tensors!;
+    selected.tensors = {
+      key: (await session.run({ data: key, rows })).chosen,
+      value: (await session.run({ data: value, rows })).chosen,
+    };
+    for (const row of keep) {
+      selected.labels.push(this.labels[row]);
+      selected.positions.push(this.positions[row]);
+    }
+    return selected;
+  }
+
+  dispose(): void {
+    this.tensors?.key.dispose();
+    this.tensors?.value.dispose();
+    this.tensors = undefined;
+  }
 }
 
 class DeviceCache implements DecoderCache {
-  readonly layers: readonly DeviceLayerCache[];
+  readonly layers: DeviceLayerCache[];
 
   constructor(
     private readonly text: TextConfig,
@@ -174,32 +198,41 @@ class DeviceCache implements DecoderCache {
 
   async dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void> {
     const session = await this.sessions.gather('cache');
-    for (const layer of this.layers) {
+    for (const [index, layer] of this.layers.entries()) {
       const keep = layer.labels.flatMap((label, row) => (label < 0 || keeps(label) ? [row] : []));
       if (keep.length === layer.length || !layer.tensors) continue;
-      const rows = idTensor(keep);
-      const { key, value } = layer.tensors;
-      layer.tensors = {
-        key: (await session.run({ data: key, rows })).chosen,
-        value: (await session.run({ data: value, rows })).chosen,
-      };
-      key.dispose();
-      value.dispose();
-      keep.forEach((row, target) => {
-        layer.labels[target] = layer.labels[row];
-        layer.positions[target] = layer.positions[row];
-      });
-      layer.labels.length = keep.length;
-      layer.positions.length = keep.length;
+      this.layers[index] = await layer.select(session, keep);
+      layer.dispose();
     }
   }
 
-  dispose(): void {
-    for (const layer of this.layers) {
-      layer.tensors?.key.dispose();
-      layer.tensors?.value.dispose();
-      layer.tensors = undefined;
+  takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void {
+    kept.forEach((layer, index) => {
+      if (!(layer instanceof DeviceLayerCache)) throw new Error('These rows lie in this process.');
+      layer.labels.splice(0, labels.length, ...labels);
+      this.layers[index] = layer;
+    });
+  }
+
+  /** Layer by layer, so that no more than one is there twice where they are moved. */
+  async keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<DeviceLayerCache[]> {
+    const session = await this.sessions.gather('cache');
+    const first = Array.from({ length: rows }, (_, row) => row);
+    const kept: DeviceLayerCache[] = [];
+    try {
+      for (const layer of this.layers.slice(0, depth)) {
+        kept.push(await layer.select(session, first));
+        if (how === 'move') layer.dispose();
+      }
+    } catch (error) {
+      for (const layer of kept) layer.dispose();
+      throw error;
     }
+    return kept;
+  }
+
+  dispose(): void {
+    for (const layer of this.layers) layer.dispose();
   }
 
   private empty(): Tensor {

@@ -104,7 +104,6 @@ export class HostDecoder implements DecoderRunner {
 
   async join(parts: readonly HiddenStates[]): Promise<Matrix> {
     const matrices = parts.map(hostMatrix);
-    if (matrices.length === 1) return matrices[0];
     const { columns } = matrices[0];
     const rows = matrices.reduce((sum, matrix) => sum + matrix.rows, 0);
     const data = new Float32Array(rows * columns);
@@ -116,12 +115,8 @@ export class HostDecoder implements DecoderRunner {
     return { data, rows, columns };
   }
 
-  release(): void {
-    // Memory of this process needs nothing.
-  }
-
   dispose(): void {
-    // As above.
+    // Memory of this process needs nothing.
   }
 
   private feedCache(

@@ -1,4 +1,4 @@
-import type { CachedRows, DecoderCache, RowLabel } from './decoderCache';
+import type { CachedRows, DecoderCache, KeptRows, RowLabel } from './decoderCache';
 
 /** Rows that an answer's next token makes room for at once: laying a layer out anew copies it, unused rows cost attention time. */
 const GROWTH = 64;
@@ -11,7 +11,7 @@ const GROWTH = 64;
  * the memory that was reserved when rows are appended; a prompt in chunks would otherwise cost the attention over its whole length
  * for each of them. Reserved memory that was never written to is none for the system.
  */
-export class LayerCache implements CachedRows {
+export class LayerCache implements CachedRows, KeptRows {
   /** [reserved rows * kvHeads * headDim], of which the first kvHeads * capacity * headDim are the cache. */
   private keyMemory: Float32Array;
   private valueMemory: Float32Array;
@@ -54,7 +54,6 @@ export class LayerCache implements CachedRows {
     return this.length * this.kvHeads * this.headDim * 2 * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  /** Bytes of the reserved memory. */
   get reservedBytes(): number {
     return this.keyMemory.byteLength + this.valueMemory.byteLength;
   }
@@ -97,6 +96,10 @@ export class LayerCache implements CachedRows {
     copy.positions.push(...this.positions.slice(0, rows));
     copy.setCapacity(rows);
     return copy;
+  }
+
+  dispose(): void {
+    // The memory is this process's.
   }
 
   /** Keeps the given rows (ascending) and forgets the others, in place; gives memory back when much became free. */
@@ -211,5 +214,20 @@ export class KeyValueCache implements DecoderCache {
       });
       if (keep.length < layer.length) layer.compact(keep);
     }
+  }
+
+  takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void {
+    kept.forEach((layer, index) => {
+      if (!(layer instanceof LayerCache)) throw new Error('These rows lie on a device.');
+      layer.labels.splice(0, labels.length, ...labels);
+      this.layers[index] = layer;
+    });
+  }
+
+  async keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<LayerCache[]> {
+    const layers = this.layers.slice(0, depth);
+    if (how === 'copy') return layers.map((layer) => layer.copyOf(rows));
+    for (const layer of layers) layer.truncate(rows);
+    return layers;
   }
 }

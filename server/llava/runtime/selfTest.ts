@@ -208,7 +208,7 @@ async function runDecoder(
   chunks?: ChunkLimits,
 ): Promise<void> {
   let stage = `${name} over the prompt`;
-  using run = decoding(model, sessions, rows, reductions, {
+  await using run = decoding(model, sessions, rows, reductions, {
     onAttention: (row) => add(stage, row.attention),
     chunks,
   });
@@ -308,7 +308,7 @@ async function timeDecoder(
   try {
     for (let run = 0; run <= TIMED_RUNS; run++) {
       throwIfCancelled(signal);
-      using decoder = decoding(model, sessions, rows, []);
+      await using decoder = decoding(model, sessions, rows, []);
       const before = performance.now();
       await decoder.prefill(start);
       for (let step = 0; step < STEPS; step++) await decoder.step(step + 1);
