@@ -1,7 +1,8 @@
 /** The rows of the model chooser. */
 import * as vscode from 'vscode';
 import type { ListModelsRequest, ModelCatalogueRequest } from '../../server/protocol';
-import { dataSize, fitsMemory, parameterCount, typedHubId } from './modelText';
+import { formatParameters } from '../../server/traceView/wording';
+import { dataSize, fitsMemory, typedHubId } from './modelText';
 
 /** What choosing a row means. */
 export type ModelChoice =
@@ -60,7 +61,7 @@ export function modelItems(
 
 function modelItem({ name, origin, setting, chosen, summary, error }: ListModelsRequest.Model): ModelItem {
   const size =
-    summary && vscode.l10n.t('{0}, {1} parameters', summary.family, parameterCount(summary.parameters));
+    summary && vscode.l10n.t('{0}, {1} parameters', summary.family, formatParameters(summary.parameters));
   return {
     label: `$(${chosen ? 'check' : 'blank'}) ${name}`,
     description: chosen ? vscode.l10n.t('{0} · in use', ORIGINS[origin]) : ORIGINS[origin],
@@ -86,7 +87,7 @@ function catalogueItem(entry: ModelCatalogueRequest.Entry): ModelItem {
     label: `$(cloud-download) ${name}`,
     // A row is one line: what decides comes first.
     description: [size, memory, vscode.l10n.t('licence {0}', licence)].join(' · '),
-    detail: vscode.l10n.t('{0} parameters. {1}', parameterCount(parameters), summary),
+    detail: vscode.l10n.t('{0} parameters. {1}', formatParameters(parameters), summary),
     choice: { kind: 'download', model: repository ?? name, entry },
   };
 }

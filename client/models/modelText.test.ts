@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { dataSize, downloadState, duration, fitsMemory, parameterCount, typedHubId } from './modelText';
+import { dataSize, downloadState, duration, fitsMemory, typedHubId } from './modelText';
 
 describe('the id of a model', () => {
   it('may be typed, or pasted as the address of its page', () => {
@@ -25,9 +25,8 @@ describe('the id of a model', () => {
   });
 });
 
-it('says sizes, counts and times in units that people use', () => {
+it('says sizes and times in units that people use', () => {
   expect([999, 950_000, 1_730_000_000].map(dataSize)).toEqual(['1 kB', '950 kB', '1.7 GB']);
-  expect([4_700_000, 7_063_427_072].map(parameterCount)).toEqual(['4.7 M', '7.1 B']);
   expect([0.2, 42, 600, 9000].map(duration)).toEqual(['1 s', '42 s', '10 min', '2.5 h']);
 });
 

@@ -13,11 +13,6 @@ export function typedHubId(text: string): string | undefined {
   return HUB_ID.test(id) ? id : undefined;
 }
 
-/** 3150000 as `3.2 M`, 7063427072 as `7.1 B`. */
-export function parameterCount(parameters: number): string {
-  return parameters < 1e9 ? `${(parameters / 1e6).toFixed(1)} M` : `${(parameters / 1e9).toFixed(1)} B`;
-}
-
 /** 14130000000 as `14.1 GB`, 950000 as `950 kB`. */
 export function dataSize(bytes: number): string {
   if (bytes < 1e6) return `${Math.ceil(bytes / 1e3)} kB`;

@@ -190,6 +190,8 @@ export function parseCommand(args: readonly string[]): Command {
   if (name === 'inspect') return parseInspect(rest);
   if (name === 'devices') return parseDevices(rest);
   if (name === 'model') return parseModel(rest);
+  if (MODEL_ACTIONS.some((action) => action === name))
+    throw usageError(`There is no command "${name}".`, `Did you mean "fovea model ${name}"?`);
   throw usageError(
     `There is no command "${name}".`,
     'The commands are ask, compare, analyze, inspect, devices and model; fovea help shows how.',
@@ -272,7 +274,7 @@ function imageAndQuestion(
   const [image, question, ...surplus] = positionals;
   if (image === undefined || question === undefined || surplus.length > 0) {
     throw usageError(
-      `"fovea ${command}" takes an image and a question, but got ${positionals.length} arguments.`,
+      `"fovea ${command}" takes an image and a question, but got ${positionals.length} argument${positionals.length === 1 ? '' : 's'}.`,
       `Put the question in quotes: fovea ${command} screenshot.png "What does the dialog say?"`,
     );
   }
@@ -365,7 +367,7 @@ function parse<Options extends OptionsConfig>(args: readonly string[], options: 
   try {
     return parseArgs({ args: [...args], options, allowPositionals: true, strict: true });
   } catch (error) {
-    const message = (error as Error).message.split('. ')[0];
+    const [message] = (error as Error).message.split(/\.?\n|\. /);
     throw usageError(`${message}.`, 'fovea help lists the options.');
   }
 }

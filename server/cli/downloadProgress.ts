@@ -1,16 +1,17 @@
 import type { DownloadProgress } from '../models/progress';
 import { bytes } from './format';
 
-/** `model.safetensors  1.20 GB of 1.73 GB (69 %)  12.3 MB/s  43 s left` */
+/** `69 %  1.20 GB of 1.73 GB  12.3 MB/s  43 s left  model.safetensors`: a narrow terminal cuts off what matters least. */
 export function downloadLine(progress: DownloadProgress): string {
   const { file, bytes: done, totalBytes, bytesPerSecond, secondsLeft, note } = progress;
   const share = totalBytes === 0 ? 100 : Math.floor((100 * done) / totalBytes);
   return [
-    file ?? 'done',
-    `${bytes(done)} of ${bytes(totalBytes)} (${share} %)`,
+    `${share} %`,
+    `${bytes(done)} of ${bytes(totalBytes)}`,
+    ...(note === undefined ? [] : [note]),
     ...(bytesPerSecond === undefined ? [] : [`${bytes(Math.round(bytesPerSecond))}/s`]),
     ...(secondsLeft === undefined ? [] : [`${duration(secondsLeft)} left`]),
-    ...(note === undefined ? [] : [note]),
+    file ?? 'done',
   ].join('  ');
 }
 

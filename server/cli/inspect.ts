@@ -19,6 +19,7 @@ import { unreducedTokens } from '../llava/imagePlan';
 import type { Size } from '../llava/vision/anyres';
 import { imageFacts } from '../llava/vision/decode';
 import type { DeviceReport } from '../inference/devices';
+import { formatParameters } from '../traceView/wording';
 import type { InspectCommand } from './arguments';
 import { readImageFile } from './imageFile';
 import { outcome, planWords } from './devices';
@@ -177,7 +178,7 @@ function render(report: Report): string {
   const rows: [string, string][] = [
     [
       'model',
-      `${report.name} (${report.family}, ${millions(report.parameters)} parameters, ${report.dtypes.join('/')})`,
+      `${report.name} (${report.family}, ${formatParameters(report.parameters)} parameters, ${report.dtypes.join('/')})`,
     ],
     ['folder', report.directory],
     ['hash', report.hash],
@@ -255,8 +256,4 @@ function deviceLine(reports: readonly DeviceReport[]): string {
 
 function duration(milliseconds: number): string {
   return milliseconds < 1000 ? `${milliseconds.toFixed(0)} ms` : `${(milliseconds / 1000).toPrecision(2)} s`;
-}
-
-function millions(count: number): string {
-  return count >= 1e9 ? `${(count / 1e9).toPrecision(3)} G` : `${(count / 1e6).toPrecision(3)} M`;
 }

@@ -1,5 +1,4 @@
 import { readdir, stat } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
 
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
 import { openCheckpoint } from '../llava/checkpoint/open';
@@ -25,8 +24,10 @@ import { planDownload, type DownloadPlan } from '../models/plan';
 import { hubSettings, modelPlaces } from '../models/settings';
 import type { ModelCatalogueRequest } from '../protocol';
 import type { Command, ModelCommand } from './arguments';
+import { askConsent } from './consent';
 import { embeddedModelDirectory } from './embeddedModel';
 import { bytes } from './format';
+import { textTable } from './table';
 import { downloadLine, LinePrinter } from './downloadProgress';
 
 /** `fovea model`: what there is, downloads, checks, removals. */
@@ -69,15 +70,23 @@ async function list(command: ModelCommand): Promise<void> {
     process.stdout.write(`${JSON.stringify({ catalogue, installed })}\n`);
     return;
   }
-  const width = Math.max(...catalogue.map(({ name }) => name.length));
   const words = { embedded: 'built in', complete: 'here', partial: 'begun', absent: '' };
-  for (const entry of catalogue) {
-    const size = entry.state === 'embedded' ? '' : `about ${bytes(entry.downloadBytes)}`;
+  const rows = catalogue.map(({ name, state, downloadBytes, memoryBytes, licence }) => [
+    name,
+    words[state],
+    state === 'embedded' ? '' : bytes(downloadBytes),
+    bytes(memoryBytes),
+    licence,
+  ]);
+  const table = textTable(['model', '', 'download', 'memory', 'licence'], rows, 'left').split('\n');
+  process.stdout.write(`${table[0]}\n`);
+  for (const [index, { summary, supported }] of catalogue.entries())
     process.stdout.write(
-      `${entry.name.padEnd(width)}  ${words[entry.state].padEnd(8)}  ${size.padEnd(14)}  ${entry.summary}` +
-        `${entry.supported ? '' : ' This version of Fovea cannot run it yet.'}\n`,
+      `${table[index + 1]}\n  ${summary}${supported ? '' : ' This version of Fovea cannot run it yet.'}\n`,
     );
-  }
+  process.stdout.write(
+    `\nmemory: for quick answers on the CPU; this machine has ${bytes(catalogue[0].machineMemoryBytes)}\n`,
+  );
   if (installed.length > 0) process.stdout.write('\non this machine\n');
   for (const { repository, state: how, bytes: size, totalBytes, directory, unsupported: why } of installed) {
     const amount = how === 'complete' ? bytes(size) : `${bytes(size)} of ${bytes(totalBytes ?? 0)}`;
@@ -164,7 +173,8 @@ async function add(command: ModelCommand, signal: AbortSignal): Promise<void> {
       ...plan.unsupported,
       nextStep: 'Nothing was downloaded. To have it all the same, repeat the command with --force.',
     });
-  await agree(command, `Download ${bytes(plan.totalBytes - plan.presentBytes)} from ${plan.host}?`, signal);
+  const question = `Download ${bytes(plan.totalBytes - plan.presentBytes)} from ${plan.host}?`;
+  if (!command.yes) await askConsent(question, command.action, signal);
   const printer = new LinePrinter(process.stderr);
   try {
     const directory = await executePlan(plan, {
@@ -208,30 +218,6 @@ function renderPlan(plan: DownloadPlan): string {
   ].join('\n');
 }
 
-/** @throws InputError where the user did not agree */
-async function agree(command: ModelCommand, question: string, signal: AbortSignal): Promise<void> {
-  if (command.yes) return;
-  if (!process.stdin.isTTY)
-    throw new InputError({
-      code: 'usage',
-      message: `"fovea model ${command.action}" needs your consent.`,
-      why: 'There is no terminal to ask on.',
-      nextStep: 'If you agree, repeat the command with --yes.',
-    });
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await terminal.question(`${question} [y/N] `, { signal });
-    if (/^y(es)?$/i.test(answer.trim())) return;
-  } finally {
-    terminal.close();
-  }
-  throw new InputError({
-    code: 'model.declined',
-    message: 'Nothing was done.',
-    nextStep: 'Answer y to agree, or use --yes.',
-  });
-}
-
 // ---------------------------------------------------------------------------------------------- verify, remove
 
 async function verify(command: ModelCommand, signal: AbortSignal): Promise<void> {
@@ -255,6 +241,8 @@ async function verify(command: ModelCommand, signal: AbortSignal): Promise<void>
         `Converted weights lie in ${converted.folder}, which may be deleted: they are made again when they are needed.\n`,
       );
   }
+  if (result.damaged.length + converted.damaged.length === 0)
+    process.stderr.write(verdict(result.right.length, result.unknown.length, converted.right.length));
   if (result.damaged.length > 0)
     throw new ModelError({
       code: 'model.damaged',
@@ -269,6 +257,16 @@ async function verify(command: ModelCommand, signal: AbortSignal): Promise<void>
         ? 'They were removed. The next question makes them again, and only them.'
         : `fovea model verify ${command.model} --remove-damaged removes them; the next question makes them again.`,
     });
+}
+
+/** What it comes to where nothing is damaged. */
+function verdict(right: number, unknown: number, converted: number): string {
+  const checked = [
+    ...(right > 0 ? [`${right} files are what the hub describes`] : []),
+    ...(unknown > 0 ? [`of ${unknown} files nobody wrote down what they must be`] : []),
+    ...(converted > 0 ? [`${converted} files of converted weights are as they were written`] : []),
+  ].join('; ');
+  return `${checked.charAt(0).toUpperCase()}${checked.slice(1)}.\n`;
 }
 
 /** Of a folder, and of the model that comes with Fovea, nobody wrote down what the files must be: what was converted from them is checked. */
@@ -299,7 +297,7 @@ async function remove(command: ModelCommand, signal: AbortSignal): Promise<void>
   const id = modelId(command);
   const plan = await planRemoval(id, places);
   process.stderr.write(`${plan.directory}\n`);
-  await agree(command, `Remove it and its ${bytes(plan.bytes)}?`, signal);
+  if (!command.yes) await askConsent(`Remove it and its ${bytes(plan.bytes)}?`, command.action, signal);
   const removed = await removeInstalled(id, places, defaultCacheDirectory());
   process.stderr.write(`Removed: ${bytes(removed.bytes)} are free again.\n`);
   const elsewhere = await findInstalled(id, places);

@@ -1,4 +1,5 @@
 import type { Progress } from '../llava/generate';
+import { stageWords } from '../traceView/wording';
 
 export interface ProgressLine {
   show: (progress: Progress) => void;
@@ -14,7 +15,8 @@ export function progressLine(): ProgressLine {
   return {
     show: ({ stage, fraction }) => {
       shown = true;
-      write(fraction === undefined ? stage : `${stage} ${Math.round(100 * fraction)} %`);
+      const words = stageWords(stage);
+      write(fraction === undefined ? words : `${words}: ${Math.round(100 * fraction)} %`);
     },
     clear: () => {
       if (shown) write('');

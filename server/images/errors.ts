@@ -57,9 +57,17 @@ export class ImageError extends InputError {
   static tooManyPixels(name: string, megapixels: number, limit: number): ImageError {
     return new ImageError({
       code: 'image.too-many-pixels',
-      message: `The image ${quote(name)} has ${megapixels.toFixed(1)} megapixels; at most ${limit} are decoded.`,
+      message: `The image ${quote(name)} has ${Number(megapixels.toPrecision(3))} megapixels; at most ${limit} are decoded.`,
       why: 'A small file can unpack to more pixels than the memory holds.',
       nextStep: 'Use a smaller image, or raise fovea.image.maxMegapixels.',
+    });
+  }
+
+  static empty(name: string): ImageError {
+    return new ImageError({
+      code: 'image.empty',
+      message: `The image file ${quote(name)} is empty.`,
+      nextStep: 'Save or download the image again.',
     });
   }
 

@@ -51,6 +51,7 @@ export async function loadImage(
 }
 
 function factsOf(name: string, start: Uint8Array, bytes: number): ImageFacts {
+  if (bytes === 0) throw ImageError.empty(name);
   const header = readHeader(start);
   if (!header) throw ImageError.notAnImage(name);
   if (header.format !== 'svg' && !(header.width && header.height)) {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
+import { formatParameters } from '../traceView/wording';
 import { InferenceChild } from './child';
 import { Devices } from './devices';
 import { tryDevice } from './deviceTrial';
@@ -423,6 +424,6 @@ export class Supervisor {
 
 /** What was loaded, and where, for the log. */
 function loadedLine({ summary, device, precision }: LoadedModel, seconds: number): string {
-  const model = `${summary.name} (${summary.family}, ${(summary.parameters / 1e6).toPrecision(2)} million parameters)`;
+  const model = `${summary.name} (${summary.family}, ${formatParameters(summary.parameters)} parameters)`;
   return `Model ${model} is ready on ${device} after ${seconds.toFixed(1)} s. Weights in ${precision.precision}: ${precision.reason}.`;
 }

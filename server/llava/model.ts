@@ -70,7 +70,7 @@ export class LlavaModel {
     const tensors = await prepareWeights(checkpoint, precision.precision, {
       cacheDirectory,
       signal,
-      onProgress: (fraction) => onProgress?.({ stage: 'weights', fraction }),
+      onProgress: (fraction) => onProgress?.({ stage: 'converting', fraction }),
     });
     throwIfCancelled(signal);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);

@@ -2,7 +2,10 @@ import type { Hash } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import path from 'node:path';
 
+import { MAKE_WRITABLE } from '../llava/cacheDirectory';
 import { FoveaError, ModelError } from '../llava/errors';
+import { makeFolder } from '../llava/makeFolder';
+import { formatBytes } from '../traceView/wording';
 import { hashFile, matches, startHash } from './contentHash';
 import { TemporaryFault, throwIfStopped, untrustworthy } from './errors';
 import type { Hub, HubFile } from './hub';
@@ -80,7 +83,7 @@ class Download {
     }
     const left = missing.reduce((sum, { file, arrived }) => sum + file.size - arrived, 0);
     this.#meter = this.#newMeter(plan.totalBytes - left);
-    await this.#files.mkdir(path.join(own.folder(repository), 'blobs'), { recursive: true });
+    await makeFolder(path.join(own.folder(repository), 'blobs'), this.#files);
     await this.#requireSpace(left);
     await this.#writeManifest();
     for (const { file } of missing) {
@@ -214,7 +217,10 @@ class Download {
     const { modelsDirectory } = this.options.settings;
     const space = await this.#files.statfs(modelsDirectory).catch(() => undefined);
     if (needed > 0 && space !== undefined && space.bavail * space.bsize < needed + SPARE_BYTES)
-      throw diskFull(modelsDirectory, `${needed} bytes are needed, ${space.bavail * space.bsize} are free.`);
+      throw diskFull(
+        modelsDirectory,
+        `${formatBytes(needed)} are needed, ${formatBytes(space.bavail * space.bsize)} are free.`,
+      );
   }
 
   async #writeManifest(): Promise<void> {
@@ -231,7 +237,7 @@ class Download {
     const { repository, revision, commit, files, directory } = this.plan;
     const partial = `${directory}.partial`;
     await this.#files.rm(partial, { recursive: true, force: true });
-    await this.#files.mkdir(partial, { recursive: true });
+    await makeFolder(partial, this.#files);
     for (const file of files) await this.#place(file, path.join(partial, file.path));
     // An older folder of the same commit lacks something, else there was nothing to download.
     await this.#files.rm(directory, { recursive: true, force: true });
@@ -260,7 +266,7 @@ class Download {
   }
 
   async #writeWhole(file: string, text: string): Promise<void> {
-    await this.#files.mkdir(path.dirname(file), { recursive: true });
+    await makeFolder(path.dirname(file), this.#files);
     await this.#files.writeFile(`${file}.partial`, text);
     await this.#files.rename(`${file}.partial`, file);
   }
@@ -295,7 +301,7 @@ function explain(error: unknown, folder: string): unknown {
       code: 'model.folder-unwritable',
       message: `The model cannot be written to ${folder}.`,
       why: message,
-      nextStep: 'Make the folder writable.',
+      nextStep: `${MAKE_WRITABLE}.`,
       cause: error,
     });
   return error;

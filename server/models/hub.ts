@@ -232,10 +232,11 @@ export class Hub {
 
   #statusFault(response: HttpResponse, { repository, what }: Asked): Error {
     const { status, host, headers } = response;
+    const reason = headers['x-error-code'];
     const page = `${this.#settings.endpoint.origin}/${repository}`;
     const signIn =
       this.#settings.token === undefined
-        ? `If it is private or gated: accept its terms at ${page}, then set HF_TOKEN to a token that may read it.`
+        ? `If it is private or gated: accept its terms at ${page}, then set the environment variable HF_TOKEN to a token that may read it.`
         : `HF_TOKEN is set, but it may not read this model: accept its terms at ${page}, or use another token.`;
     if (status === 401 || status === 403)
       return new ModelError({
@@ -243,10 +244,16 @@ export class Hub {
         message: `${host} does not hand out ${repository}.`,
         // huggingface.co answers 401 for what does not exist, so as not to tell what is private.
         why:
-          status === 401
+          status === 401 && reason !== 'GatedRepo'
             ? 'It does not exist, or it is private or gated.'
             : 'Its owner restricts who may read it.',
-        nextStep: `Check the name. ${signIn}`,
+        nextStep: reason === 'GatedRepo' ? signIn : `Check the name. ${signIn}`,
+      });
+    if (status === 404 && reason === 'RepoNotFound')
+      return new ModelError({
+        code: 'hub.not-found',
+        message: `${host} has no model ${repository}.`,
+        nextStep: 'Check the name: it is organisation/name, as in the address of its page.',
       });
     if (status === 404)
       return new ModelError({

@@ -4,8 +4,10 @@ import path from 'node:path';
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { type SidecarCheck, verifySidecar } from '../llava/checkpoint/sidecar';
 import { InputError, ModelError, throwIfCancelled } from '../llava/errors';
+import { nearest } from '../llava/reduction/nearest';
 import type { ErrorData } from '../protocol';
-import { catalogueEntry, EMBEDDED_MODEL, unsupported } from './catalogue';
+import { formatBytes } from '../traceView/wording';
+import { CATALOGUE, catalogueEntry, EMBEDDED_MODEL, unsupported } from './catalogue';
 import { contentHash, hashFile, matches, startHash, type ContentHash } from './contentHash';
 import {
   CONFIG_FILE,
@@ -123,15 +125,44 @@ export async function resolveModel(
   if (await isFolder(text)) return text;
   if (text === EMBEDDED_MODEL) return embedded;
   const repository = catalogueEntry(text)?.repository ?? text;
+  if (isBareWord(text) && catalogueEntry(text) === undefined) throw noSuchModel(text);
   // Not the form of a hub id: a path, whose fault opening it will tell.
   if (!isRepositoryId(repository.split('@')[0])) return text;
   const id = parseModelId(repository);
   const found = await findInstalled(id, places);
   if (found !== undefined) return found.directory;
+  const begun = await findBegun(id, places);
+  if (begun !== undefined) throw incomplete(text, begun);
   throw notDownloaded(
     text,
     'It is neither a folder nor in the Hugging Face cache nor among the downloads of Fovea.',
   );
+}
+
+/** Neither a path nor a hub id: somebody meant a name of the catalogue. */
+function isBareWord(text: string): boolean {
+  return !/[\\/]|^[.~]/.test(text);
+}
+
+function noSuchModel(text: string): InputError {
+  const meant = nearest(
+    text,
+    CATALOGUE.map(({ name }) => name),
+  );
+  return new InputError({
+    code: 'model.unknown',
+    message: `There is no folder and no model "${text}".`,
+    nextStep: `${meant === undefined ? '' : `Did you mean "${meant}"? `}fovea model list shows the names.`,
+  });
+}
+
+function incomplete(name: string, { bytes, totalBytes }: InstalledModel): ModelError {
+  const of = totalBytes === undefined ? '' : ` of ${formatBytes(totalBytes)}`;
+  return new ModelError({
+    code: 'model.incomplete',
+    message: `Only a part of the model ${name} is on this machine (${formatBytes(bytes)}${of}).`,
+    nextStep: `Get the rest with: fovea model add ${name}`,
+  });
 }
 
 /** The complete snapshot of a model, from the Hugging Face cache or from Fovea's folder. */
@@ -146,6 +177,12 @@ export async function findInstalled(
   return undefined;
 }
 
+/** A model of which something is missing. */
+async function findBegun({ repository }: ModelId, places: ModelPlaces): Promise<InstalledModel | undefined> {
+  const installed = await listInstalled(places);
+  return installed.find((model) => model.repository === repository && model.state === 'partial');
+}
+
 async function isFolder(text: string): Promise<boolean> {
   return stat(text).then(
     (facts) => facts.isDirectory(),
@@ -153,7 +190,7 @@ async function isFolder(text: string): Promise<boolean> {
   );
 }
 
-function notDownloaded(name: string, why: string): ModelError {
+function notDownloaded(name: string, why?: string): ModelError {
   return new ModelError({
     code: 'model.not-downloaded',
     message: `The model ${name} is not on this machine.`,
@@ -199,7 +236,10 @@ export async function verifyInstalled(
   options: VerifyOptions = {},
 ): Promise<Verification> {
   const found = await findInstalled(id, places);
-  if (found === undefined) throw notDownloaded(id.repository, 'Only a complete model can be verified.');
+  if (found === undefined) {
+    const begun = await findBegun(id, places);
+    throw begun === undefined ? notDownloaded(id.repository) : incomplete(id.repository, begun);
+  }
   const { directory, commit, store } = found;
   const expected = await expectedContents(store, id.repository, commit, directory);
   const right: string[] = [];

@@ -1,8 +1,9 @@
-import { mkdir, open, readFile, rm, stat, utimes } from 'node:fs/promises';
+import { open, readFile, rm, stat, utimes } from 'node:fs/promises';
 import path from 'node:path';
 
 import { isRunning, thisHost } from '../llava/checkpoint/sidecar';
 import { ModelError } from '../llava/errors';
+import { makeFolder } from '../llava/makeFolder';
 
 /** The holder touches its lock this often; one that was not touched for {@link STALE_MS} has no holder any more. */
 const HEARTBEAT_MS = 15_000;
@@ -34,7 +35,7 @@ export async function withLock<Result>(
 }
 
 async function acquire(file: string, repository: string): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true });
+  await makeFolder(path.dirname(file));
   for (let attempt = 0; attempt < 3; attempt++) {
     try {
       const handle = await open(file, 'wx');

@@ -7,6 +7,7 @@ import {
   formatBytes,
   formatMacs,
   formatMilliseconds,
+  formatParameters,
   formatScore,
   formatShare,
   methodNames,
@@ -36,6 +37,16 @@ describe('numbers for people', () => {
     expect(formatShare(64, 576)).toBe('11\u00a0%');
   });
 
+  it('give the size of a model as people name it', () => {
+    expect([4_700_000, 135_000_000, 860_000_000, 999_800_000, 7_063_427_072].map(formatParameters)).toEqual([
+      '4.7 M',
+      '135 M',
+      '860 M',
+      '1.0 B',
+      '7.1 B',
+    ]);
+  });
+
   it('never print NaN', () => {
     for (const format of [formatBytes, formatMacs, formatMilliseconds, formatScore]) {
       for (const value of [NaN, Infinity]) expect(format(value)).toBe('–');
@@ -46,11 +57,11 @@ describe('numbers for people', () => {
 describe('what is going on', () => {
   it('is said in words, whatever a stage is called', () => {
     expect(
-      ['weights', 'prefill', 'testing webgpu', 'layer 3 of 12', 'Starting', 'constructor', ''].map(
+      ['converting', 'prefill', 'testing webgpu', 'layer 3 of 12', 'Starting', 'constructor', ''].map(
         stageWords,
       ),
     ).toEqual([
-      'Reading the weights',
+      'Converting the weights, once for this model',
       'Reading the question',
       'Testing WebGPU',
       'Layer 3 of 12',

@@ -80,6 +80,12 @@ function scaled(value: number, units: readonly string[]): string {
   return `${unit > 0 && rest < 99.5 ? rest.toFixed(1) : Math.round(rest)} ${units[unit]}`;
 }
 
+/** A model's size as people name it: 860 M, 7.1 B. */
+export function formatParameters(count: number): string {
+  if (count >= 999.5e6) return `${(count / 1e9).toFixed(1)} B`;
+  return `${count >= 99.5e6 ? Math.round(count / 1e6) : (count / 1e6).toFixed(1)} M`;
+}
+
 /** A score with three significant digits. */
 export function formatScore(value: number): string {
   if (!Number.isFinite(value)) return '–';
@@ -302,7 +308,7 @@ export function deviceName(device: string): string {
 /** What the engine calls its stages. */
 const STAGES: Readonly<Record<string, string>> = {
   checkpoint: 'Opening the model',
-  weights: 'Reading the weights',
+  converting: 'Converting the weights, once for this model',
   image: 'Decoding the image',
   vision: 'Looking at the image',
   prefill: 'Reading the question',

@@ -165,11 +165,20 @@ describe('fovea model add', () => {
     expect((await run.done).signal).toBe('SIGKILL');
 
     hub.misbehave = () => false;
+    const asked = await someone.run('ask', IMAGE, 'What?', '--model', MODEL);
+    expect(asked.code).toBe(3);
+    expect(asked.stderr).toMatch(
+      /Only a part of the model acme\/tiny-llava .*\n.*fovea model add acme\/tiny-llava/,
+    );
     const listed = await someone.run('model', 'list', '--json');
     expect(JSON.parse(listed.stdout).installed).toMatchObject([{ repository: MODEL, state: 'partial' }]);
     expect((await someone.run('model', 'add', MODEL, '--yes')).code).toBe(0);
     expect(hub.requests.at(-1)).toMatchObject({ url: `/storage/${WEIGHTS}`, range: 'bytes=20000-' });
-    expect((await someone.run('model', 'verify', MODEL)).code).toBe(0);
+    const verified = await someone.run('model', 'verify', MODEL);
+    expect(verified).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/7 files are what the hub describes/) as string,
+    });
   });
 
   it('stops at Ctrl+C, says that what has arrived is kept, and keeps it', async () => {
@@ -230,6 +239,13 @@ describe('the other commands', () => {
     expect(hub.requests).toEqual([]);
   });
 
+  it('--model with a slip of the pen says which name was meant', async () => {
+    const hub = await startHub();
+    const { code, stderr } = await new Someone(hub).run('ask', IMAGE, 'What?', '--model', 'llava-1.5-7');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/Did you mean "llava-1\.5-7b"/);
+  });
+
   it('list and show tell what is known, without a request', async () => {
     const hub = await startHub();
     const someone = new Someone(hub);
@@ -237,6 +253,8 @@ describe('the other commands', () => {
     expect(list.code).toBe(0);
     for (const name of ['fovea-nano', 'llava-1.5-7b', 'llava-v1.6-mistral-7b'])
       expect(list.stdout).toContain(name);
+    expect(list.stdout).toMatch(/^llava-1\.5-7b +14\.1 GB +[\d.]+ GB +llama2$/m);
+    expect(list.stdout).toMatch(/this machine has [\d.]+ GB/);
     const { catalogue } = JSON.parse((await someone.run('model', 'list', '--json')).stdout);
     expect(catalogue.find(({ name }: { name: string }) => name === 'llava-1.5-13b')).toMatchObject({
       state: 'absent',
@@ -285,6 +303,12 @@ describe('the other commands', () => {
     [['model', 'frobnicate'], /cannot "frobnicate"/],
     [['model', 'add'], /takes one model/],
     [['model', 'list', 'x'], /no further argument/],
+    [['verify', MODEL], /Did you mean "fovea model verify"/],
+    [['ask', 'a.png'], /got 1 argument\./],
+    [
+      ['ask', 'a.png', 'What?', '--max-tokens', '-3'],
+      /^fovea: Option '--max-tokens' argument is ambiguous\.\n +fovea help/,
+    ],
     [['model', 'add', '../evil'], /not the name of a model/],
     [['model', 'add', 'a/b', '--revision', '../x'], /not a revision/],
     [['model', 'add', 'fovea-nano'], /comes with Fovea/],

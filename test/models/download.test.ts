@@ -17,6 +17,7 @@ import { openCheckpoint } from '../../server/llava/checkpoint/open';
 import { fixturePath } from '../../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
 import type { DownloadProgress } from '../../server/models/progress';
+import { formatBytes } from '../../server/traceView/wording';
 import { hashes, type Exchange, type FakeHub } from './fakeHub';
 import { QUICK, refusal, startHub, tinyRepository, User } from './setting';
 
@@ -439,6 +440,18 @@ describe('a server that refuses', () => {
     expect(hub.requests.length).toBe(1);
   });
 
+  it.each([
+    [401, 'GatedRepo', /restricts who may read it/],
+    [401, 'RepoNotFound', /does not exist, or it is private/],
+    [404, 'RepoNotFound', /has no model acme\/tiny-llava/],
+    [404, 'RevisionNotFound', /has no revision "main"/],
+  ])('with %i and the reason %s is told as what it is', async (status, reason, words) => {
+    const { hub, user } = await setting();
+    Object.assign(hub, always(status, { 'x-error-code': reason }));
+    const { message, why } = await refusal(user.plan());
+    expect(`${message} ${why}`).toMatch(words);
+  });
+
   it.each([408, 429, 500, 502, 503, 504])(
     'with %i is asked again, a bounded number of times',
     async (status) => {
@@ -639,7 +652,7 @@ describe('the disk', () => {
     const statfs = (async () => ({ bavail: 10, bsize: 4096 })) as unknown as typeof fileSystem.statfs;
     const error = await refusal(user.execute(plan, { fileSystem: { ...fileSystem, statfs } }));
     expect(error.code).toBe('model.disk-full');
-    expect(error.why).toContain(String(plan.totalBytes));
+    expect(error.why).toContain(formatBytes(plan.totalBytes));
     expect(hub.requests).toEqual([]);
   });
 

@@ -164,15 +164,19 @@ describe('the name of a model', () => {
   });
 
   it('that is neither is taken for a path, whose opening says what is wrong', async () => {
-    for (const text of ['./nowhere', '/no/where/at/all', 'nowhere', '../up/there'])
+    for (const text of ['./nowhere', '/no/where/at/all', '../up/there'])
       expect(await resolve(text, await user())).toBe(text);
+    const error = await refusal(resolve('nowhere', await user()));
+    expect(error).toMatchObject({ code: 'model.unknown', kind: 'input' });
   });
 
   it('does not take an incomplete model for one', async () => {
     const someone = await user();
     const directory = await someone.download();
     await fileSystem.rm(path.join(directory, 'tokenizer.json'));
-    expect((await refusal(resolve('acme/tiny-llava', someone))).code).toBe('model.not-downloaded');
+    const error = await refusal(resolve('acme/tiny-llava', someone));
+    expect(error.code).toBe('model.incomplete');
+    expect(error.nextStep).toContain('fovea model add acme/tiny-llava');
   });
 });
 

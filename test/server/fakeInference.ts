@@ -82,7 +82,7 @@ const engine: Engine = {
   async open({ directory, plan: { device }, precision }, { signal, onProgress }) {
     note(`open ${device}`);
     const script = JSON.parse(process.env.FAKE_OPEN ?? '{}') as OpenScript;
-    onProgress({ stage: 'weights', fraction: 0.5 });
+    onProgress({ stage: 'converting', fraction: 0.5 });
     if (script.block) block(script.block);
     if (script.milliseconds) await pause(script.milliseconds, signal);
     if (script.crash) {

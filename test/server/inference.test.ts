@@ -76,7 +76,7 @@ describe.each(['ipc', 'stdio'] as const)('a question over %s', (transport) => {
     await start({ transport });
     const { pieces, stages, result } = await server.ask({ images: [{ uri: image }], question: 'a window' });
     expect(pieces).toEqual(['It shows ', 'a window']);
-    expect(stages).toEqual(expect.arrayContaining(['weights', 'prefill']));
+    expect(stages).toEqual(expect.arrayContaining(['converting', 'prefill']));
     expect(result.result.answer).toBe('It shows a window');
     expect(result).toMatchObject({ cached: false, images: [{ format: 'png', width: 8, height: 6 }] });
   });

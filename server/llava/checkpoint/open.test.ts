@@ -205,7 +205,16 @@ describe('the HuggingFace cache', () => {
 
 describe('a folder that is no usable checkpoint', () => {
   it('does not exist', async () => {
-    expect((await modelError(openCheckpoint(path.join(scratch, 'absent')))).code).toBe('model.no-folder');
+    const error = await modelError(openCheckpoint(path.join(scratch, 'absent')));
+    expect(error.code).toBe('model.no-folder');
+    expect(error.message).toContain(path.join(scratch, 'absent'));
+  });
+
+  it('was removed from the cache: the model is named, not a number', async () => {
+    const snapshot = path.join(scratch, 'models--acme--tiny--llava', 'snapshots', 'f'.repeat(40));
+    const error = await modelError(openCheckpoint(snapshot));
+    expect(error.message).toBe('The model acme/tiny--llava is not on this machine any more.');
+    expect(error.why).toContain(snapshot);
   });
 
   it('is a file', async () => {

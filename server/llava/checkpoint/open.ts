@@ -98,13 +98,7 @@ class CheckpointFolder {
       path = await realpath(directory);
       await readdir(path);
     } catch (error) {
-      throw new ModelError({
-        code: 'model.no-folder',
-        message: `The model folder ${directory} cannot be opened.`,
-        why: (error as Error).message,
-        nextStep: 'Check the path; it must be the folder that contains config.json.',
-        cause: error,
-      });
+      throw noFolder(directory, error);
     }
     // The HuggingFace cache keeps snapshots/<revision>/<file> as symlinks to ../../blobs/<sha>.
     const snapshots = dirname(path);
@@ -160,6 +154,36 @@ class CheckpointFolder {
   async names(): Promise<string[]> {
     return readdir(this.path);
   }
+}
+
+function noFolder(directory: string, cause: unknown): ModelError {
+  const { code, message } = cause as NodeJS.ErrnoException;
+  const missing = code === 'ENOENT';
+  const repository = missing ? cachedRepository(directory) : undefined;
+  if (repository !== undefined)
+    return new ModelError({
+      code: 'model.no-folder',
+      message: `The model ${repository} is not on this machine any more.`,
+      why: `There is no folder ${directory}.`,
+      nextStep: 'Choose another model, or download this one again.',
+      cause,
+    });
+  return new ModelError({
+    code: 'model.no-folder',
+    message: missing
+      ? `There is no model folder ${directory}.`
+      : `The model folder ${directory} cannot be opened.`,
+    why: missing ? undefined : code === 'ENOTDIR' ? 'It is a file.' : message,
+    nextStep: 'Check the path; it must be the folder that contains config.json.',
+    cause,
+  });
+}
+
+/** The repository of a folder in the cache of HuggingFace, whether it is there or not: .../models--<owner>--<name>/snapshots/<commit>. */
+export function cachedRepository(directory: string): string | undefined {
+  const snapshots = dirname(directory);
+  const [, owner, name] = /^models--(.+?)--(.+)$/.exec(basename(dirname(snapshots))) ?? [];
+  return basename(snapshots) === 'snapshots' && owner !== undefined ? `${owner}/${name}` : undefined;
 }
 
 /** A cache file's real name is a hash: messages must show the name that the user knows. */

@@ -2,7 +2,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join } from 'node:path';
+import { formatBytes } from '../../traceView/wording';
+import { MAKE_WRITABLE } from '../cacheDirectory';
 import { ModelError, throwIfCancelled } from '../errors';
+import { makeFolder } from '../makeFolder';
 import type { Checkpoint, TensorMap } from './checkpoint';
 import { type Precision, PRECISIONS } from './precision';
 import { readSafetensorsHeader } from './safetensors';
@@ -71,7 +74,7 @@ export async function prepareWeights(
   let missing = await without(plan, (file) => isComplete(folder, file));
   if (missing.length > 0) {
     try {
-      await files.mkdir(folder, { recursive: true });
+      await makeFolder(folder, files);
       await removeAbandoned(folder, files);
       // What an interrupted run left is read once, before it is built upon.
       missing = await without(plan, (file) => isIntact(folder, file, files, options.signal));
@@ -261,7 +264,7 @@ async function convert(
     }
   };
   // Recursive: a run that failed at this moment may have removed the folder, which was still empty.
-  await files.mkdir(partial, { recursive: true });
+  await makeFolder(partial, files);
   try {
     const outcomes = await Promise.allSettled(
       makers.map((maker) =>
@@ -375,7 +378,7 @@ function totalBytes(plan: readonly SidecarFile[]): number {
 async function requireSpace(folder: string, needed: number, files: SidecarFileSystem): Promise<void> {
   const space = await files.statfs(folder).catch(() => undefined);
   if (space !== undefined && space.bavail * space.bsize < needed)
-    throw diskFull(needed, dirname(folder), `Only ${space.bavail * space.bsize} bytes are free.`);
+    throw diskFull(needed, dirname(folder), `Only ${formatBytes(space.bavail * space.bsize)} are free.`);
 }
 
 function explain(error: unknown, needed: number, cacheDirectory: string): unknown {
@@ -386,7 +389,7 @@ function explain(error: unknown, needed: number, cacheDirectory: string): unknow
       code: 'model.cache-unwritable',
       message: `The converted weights cannot be written to ${cacheDirectory}.`,
       why: message,
-      nextStep: 'Make the folder writable, or choose another cache folder.',
+      nextStep: `${MAKE_WRITABLE}.`,
       cause: error,
     });
   return error;
@@ -395,9 +398,9 @@ function explain(error: unknown, needed: number, cacheDirectory: string): unknow
 function diskFull(needed: number, cacheDirectory: string, why: string, cause?: unknown): ModelError {
   return new ModelError({
     code: 'model.disk-full',
-    message: `The disk is too full for the converted weights: ${needed} bytes are needed in ${cacheDirectory}.`,
+    message: `The disk is too full for the converted weights: ${formatBytes(needed)} are needed in ${cacheDirectory}.`,
     why: `The checkpoint's weights have to be converted once. ${why}`,
-    nextStep: 'Free disk space, or choose a cache folder on another disk.',
+    nextStep: 'Free disk space, then ask again: what is converted already is kept.',
     cause,
   });
 }

@@ -1,5 +1,6 @@
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import type { PixelRect } from '../../protocol';
+import { formatBytes } from '../../traceView/wording';
 import { CancelledError, FoveaError, InputError, throwIfCancelled } from '../errors';
 import { checkSvg, isXml, svgDensity } from './svg';
 
@@ -59,7 +60,9 @@ export async function imageFacts(bytes: Uint8Array, limits: Partial<DecodeLimits
       nextStep: 'Save or download the image again.',
     });
   if (bytes.length > maxBytes)
-    throw tooLarge(`The file has ${bytes.length} bytes; at most ${maxBytes} are decoded.`);
+    throw tooLarge(
+      `The file has ${formatBytes(bytes.length)}; at most ${formatBytes(maxBytes)} are decoded.`,
+    );
   // gzip: an .svgz could unpack to anything.
   if (bytes[0] === 0x1f && bytes[1] === 0x8b)
     throw unsupported('a compressed file (gzip, as .svgz is)', 'Unpack the file first.');
@@ -78,7 +81,9 @@ export async function imageFacts(bytes: Uint8Array, limits: Partial<DecodeLimits
   const { width, height } = metadata.autoOrient;
   if (!(width >= 1 && height >= 1)) throw undecodable(`The image has the size ${width} x ${height}`);
   if (width * height > maxPixels && !svg)
-    throw tooLarge(`It has ${width} x ${height} pixels; at most ${maxPixels} are decoded.`);
+    throw tooLarge(
+      `It has ${width} x ${height} pixels; at most ${Number((maxPixels / 1e6).toPrecision(3))} million are decoded.`,
+    );
   if (Math.max(width, height) > maxSide && !svg)
     throw tooLarge(`It has ${width} x ${height} pixels; at most ${maxSide} on a side are decoded.`);
   const frames = metadata.pages ?? 1;
