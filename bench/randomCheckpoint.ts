@@ -228,14 +228,17 @@ function preprocessorJson({ vision, modelType }: LlavaConfig): object {
   };
 }
 
-/** One token per byte; the ids that are left have names of their own, which no text contains. */
-function tokenizerJson(vocabSize: number): object {
-  // GPT-2's printable stand-ins for bytes.
+/** GPT-2's printable stand-ins for bytes. */
+export const BYTE_TOKENS: readonly string[] = ((): string[] => {
   const printable = (byte: number): boolean =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let next = 256;
-  const vocab: Record<string, number> = {};
-  for (let byte = 0; byte < 256; byte++) vocab[String.fromCodePoint(printable(byte) ? byte : next++)] = byte;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
+})();
+
+/** One token per byte; the ids that are left have names of their own, which no text contains. */
+function tokenizerJson(vocabSize: number): object {
+  const vocab: Record<string, number> = Object.fromEntries(BYTE_TOKENS.map((token, byte) => [token, byte]));
   for (let id = IMAGE + 1; id < vocabSize; id++) vocab[`Ġw${id}`] = id;
   const special = (id: number, content: string): object => ({
     id,

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 
 import { openCheckpoint } from '../../server/llava/checkpoint/open';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';
-import { writeGguf } from './gguf';
+import { writeGguf, writeTowerGguf } from './gguf';
 import { checkpointOf } from './shapes';
 
 /** A reader of its own: what a file says about its tensors. */
@@ -21,13 +21,13 @@ function readTensors(bytes: Buffer): Map<string, { type: number; shape: number[]
     else if (type === 9) {
       const inner = u32();
       for (let left = u64(); left > 0; left--) skipValue(inner);
-    } else at += 4;
+    } else at += type === 7 ? 1 : 4;
   };
   expect(bytes.toString('latin1', 0, 4)).toBe('GGUF');
   at = 8;
   const tensors = u64();
   for (let left = u64(); left > 0; left--) {
-    expect(string()).toMatch(/^(general|llama|tokenizer)\./);
+    expect(string()).toMatch(/^(general|llama|tokenizer|clip)\./);
     skipValue(u32());
   }
   const found = Array.from({ length: tensors }, () => {
@@ -69,5 +69,26 @@ it('writes the weights of the checkpoint, quantised as llama.cpp does', async ()
       const error = Math.abs(value - bytes.readFloatLE(4 * (32 * block + i)));
       expect(error).toBeLessThanOrEqual(Math.abs(scale) * 1.01);
     }
+  }
+});
+
+it('writes tower and projector in half precision', async () => {
+  const checkpoint = await openCheckpoint(checkpointOf('tiny', temporaryDirectory()));
+  const { vision } = checkpoint.config;
+  const file = path.join(temporaryDirectory(), 'tower.gguf');
+  writeTowerGguf(checkpoint, file);
+  const tensors = readTensors(readFileSync(file));
+  expect(tensors.size).toBe(5 + 16 * vision.numHiddenLayers + 4);
+
+  const source = checkpoint.tensors.get('model.vision_tower.encoder.layers.0.mlp.fc1.weight')!;
+  const { type, shape, data } = tensors.get('v.blk.0.ffn_up.weight')!;
+  expect(shape).toEqual([vision.hiddenSize, vision.intermediateSize]);
+  expect(type).toBe(1);
+  const bytes = readFileSync(source.file).subarray(source.offset, source.offset + source.byteLength);
+  for (let index = 0; index < 1000; index++) {
+    const value = bytes.readFloatLE(4 * index);
+    expect(Math.abs(half(data.readUInt16LE(2 * index)) - value)).toBeLessThanOrEqual(
+      Math.abs(value) * 2 ** -10,
+    );
   }
 });

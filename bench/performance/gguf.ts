@@ -1,11 +1,13 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
+import { BYTE_TOKENS } from '../randomCheckpoint';
 import type { Checkpoint, TensorSource } from '../../server/llava/checkpoint/checkpoint';
 import { float16Bits, float32Bits } from '../../server/llava/checkpoint/halfPrecision';
 
 /*
- * The decoder of a float32 checkpoint as llama.cpp reads it, for measurements: matrices in Q4_0, the vocabulary in Q8_0, norms in
- * float32. Rotary pairs are not reordered, so the numbers mean nothing; the work is the same.
+ * A float32 checkpoint as llama.cpp reads it, for measurements: the decoder with matrices in Q4_0, the vocabulary in Q8_0 and norms in
+ * float32; tower and projector with matrices in float16, as they are usually distributed. Rotary pairs are not reordered, so the numbers
+ * mean nothing; the work is the same.
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 
@@ -16,11 +18,13 @@ const BLOCK = 32;
 const UINT32 = 4;
 const INT32 = 5;
 const FLOAT32 = 6;
+const BOOL = 7;
 const STRING = 8;
 const ARRAY = 9;
 
 const TYPES = {
   F32: { id: 0, blockBytes: 4 * BLOCK },
+  F16: { id: 1, blockBytes: 2 * BLOCK },
   Q4_0: { id: 2, blockBytes: 2 + BLOCK / 2 },
   Q8_0: { id: 8, blockBytes: 2 + BLOCK },
 } as const;
@@ -38,11 +42,38 @@ const LAYER_TENSORS: readonly (readonly [theirs: string, ours: string, type: Ggu
   ['ffn_down', 'mlp.down_proj', 'Q4_0'],
 ];
 
+const TOWER_TENSORS: readonly (readonly [theirs: string, ours: string, type: GgufType])[] = [
+  ['ln1', 'layer_norm1', 'F32'],
+  ['ln2', 'layer_norm2', 'F32'],
+  ['attn_q', 'self_attn.q_proj', 'F16'],
+  ['attn_k', 'self_attn.k_proj', 'F16'],
+  ['attn_v', 'self_attn.v_proj', 'F16'],
+  ['attn_out', 'self_attn.out_proj', 'F16'],
+  ['ffn_up', 'mlp.fc1', 'F16'],
+  ['ffn_down', 'mlp.fc2', 'F16'],
+];
+
+/** A value of the header. */
+type Meta =
+  | { readonly u32: number }
+  | { readonly f32: number }
+  | { readonly bool: boolean }
+  | { readonly string: string }
+  | { readonly strings: readonly string[] }
+  | { readonly i32s: readonly number[] }
+  | { readonly f32s: readonly number[] };
+
+interface GgufTensor {
+  readonly name: string;
+  readonly source: TensorSource;
+  readonly type: GgufType;
+}
+
 /** Writes the decoder of a Llama checkpoint whose embeddings are tied to `file`. */
 export function writeGguf(checkpoint: Checkpoint, file: string): void {
   const { text } = checkpoint.config;
   const decoder = 'model.language_model';
-  const tensors: { name: string; source: TensorSource; type: GgufType }[] = [];
+  const tensors: GgufTensor[] = [];
   const add = (name: string, ours: string, type: GgufType): void => {
     tensors.push({ name: `${name}.weight`, source: checkpoint.tensors.get(`${ours}.weight`)!, type });
   };
@@ -52,40 +83,80 @@ export function writeGguf(checkpoint: Checkpoint, file: string): void {
     for (const [theirs, ours, type] of LAYER_TENSORS)
       add(`blk.${layer}.${theirs}`, `${decoder}.layers.${layer}.${ours}`, type);
   }
+  // One token per byte, as random checkpoints have it, so that a prompt is as long there.
+  const words = Array.from({ length: text.vocabSize }, (_, id) =>
+    id < BYTE_TOKENS.length ? BYTE_TOKENS[id] : `w${id}`,
+  );
+  write(file, tensors, {
+    'general.architecture': { string: 'llama' },
+    'llama.block_count': { u32: text.numHiddenLayers },
+    'llama.context_length': { u32: text.maxPositionEmbeddings },
+    'llama.embedding_length': { u32: text.hiddenSize },
+    'llama.feed_forward_length': { u32: text.intermediateSize },
+    'llama.attention.head_count': { u32: text.numAttentionHeads },
+    'llama.attention.head_count_kv': { u32: text.numKeyValueHeads },
+    'llama.attention.layer_norm_rms_epsilon': { f32: text.rmsNormEps },
+    'llama.rope.dimension_count': { u32: text.headDim },
+    'llama.rope.freq_base': { f32: text.rope.theta },
+    'llama.vocab_size': { u32: text.vocabSize },
+    'tokenizer.ggml.model': { string: 'gpt2' },
+    'tokenizer.ggml.pre': { string: 'default' },
+    'tokenizer.ggml.tokens': { strings: words },
+    'tokenizer.ggml.token_type': { i32s: words.map(() => 1) },
+    'tokenizer.ggml.merges': { strings: ['w w'] },
+    'tokenizer.ggml.bos_token_id': { u32: text.vocabSize - 1 },
+    'tokenizer.ggml.eos_token_id': { u32: text.vocabSize - 1 },
+  });
+}
 
+/** Writes CLIP tower and projector of a LLaVA checkpoint: what llama.cpp calls `mmproj`. */
+export function writeTowerGguf({ config, tensors: all, preprocessor }: Checkpoint, file: string): void {
+  const { vision, text } = config;
+  const tower = 'model.vision_tower';
+  const projector = 'model.multi_modal_projector';
+  const tensors: GgufTensor[] = [];
+  const add = (name: string, ours: string, type: GgufType): void => {
+    tensors.push({ name, source: all.get(ours)!, type });
+  };
+  const both = (name: string, ours: string, type: GgufType): void => {
+    add(`${name}.weight`, `${ours}.weight`, type);
+    add(`${name}.bias`, `${ours}.bias`, 'F32');
+  };
+  add('v.class_embd', `${tower}.embeddings.class_embedding`, 'F32');
+  add('v.patch_embd.weight', `${tower}.embeddings.patch_embedding.weight`, 'F16');
+  add('v.position_embd.weight', `${tower}.embeddings.position_embedding.weight`, 'F32');
+  both('v.pre_ln', `${tower}.pre_layrnorm`, 'F32');
+  for (let layer = 0; layer < vision.numHiddenLayers; layer++) {
+    // The last one has to be there and is not computed; a checkpoint need not have it.
+    const own = `${tower}.encoder.layers.${layer}`;
+    const ours = all.has(`${own}.layer_norm1.weight`) ? own : `${tower}.encoder.layers.0`;
+    for (const [theirs, name, type] of TOWER_TENSORS)
+      both(`v.blk.${layer}.${theirs}`, `${ours}.${name}`, type);
+  }
+  both('mm.0', `${projector}.linear_1`, 'F16');
+  both('mm.2', `${projector}.linear_2`, 'F16');
+  write(file, tensors, {
+    'general.architecture': { string: 'clip' },
+    'clip.has_vision_encoder': { bool: true },
+    'clip.projector_type': { string: 'mlp' },
+    'clip.use_gelu': { bool: false },
+    'clip.vision.image_size': { u32: vision.imageSize },
+    'clip.vision.patch_size': { u32: vision.patchSize },
+    'clip.vision.embedding_length': { u32: vision.hiddenSize },
+    'clip.vision.feed_forward_length': { u32: vision.intermediateSize },
+    'clip.vision.block_count': { u32: vision.numHiddenLayers },
+    'clip.vision.projection_dim': { u32: text.hiddenSize },
+    'clip.vision.attention.head_count': { u32: vision.numAttentionHeads },
+    'clip.vision.attention.layer_norm_epsilon': { f32: vision.layerNormEps },
+    'clip.vision.image_mean': { f32s: preprocessor.mean },
+    'clip.vision.image_std': { f32s: preprocessor.std },
+  });
+}
+
+function write(file: string, tensors: readonly GgufTensor[], meta: Readonly<Record<string, Meta>>): void {
   const out = new ByteList();
-  const words = Array.from({ length: text.vocabSize }, (_, id) => `w${id}`);
-  const numbers: [string, number][] = [
-    ['llama.block_count', text.numHiddenLayers],
-    ['llama.context_length', text.maxPositionEmbeddings],
-    ['llama.embedding_length', text.hiddenSize],
-    ['llama.feed_forward_length', text.intermediateSize],
-    ['llama.attention.head_count', text.numAttentionHeads],
-    ['llama.attention.head_count_kv', text.numKeyValueHeads],
-    ['llama.rope.dimension_count', text.headDim],
-    ['llama.vocab_size', text.vocabSize],
-    ['tokenizer.ggml.bos_token_id', 0],
-    ['tokenizer.ggml.eos_token_id', 0],
-  ];
-  out
-    .u32(MAGIC)
-    .u32(VERSION)
-    .u64(tensors.length)
-    .u64(numbers.length + 8);
-  for (const [key, value] of numbers) out.string(key).u32(UINT32).u32(value);
-  out.string('llama.attention.layer_norm_rms_epsilon').u32(FLOAT32).f32(text.rmsNormEps);
-  out.string('llama.rope.freq_base').u32(FLOAT32).f32(text.rope.theta);
-  for (const [key, value] of [
-    ['general.architecture', 'llama'],
-    ['tokenizer.ggml.model', 'gpt2'],
-    ['tokenizer.ggml.pre', 'default'],
-  ])
-    out.string(key).u32(STRING).string(value);
-  out.string('tokenizer.ggml.tokens').u32(ARRAY).u32(STRING).u64(words.length);
-  for (const word of words) out.string(word);
-  out.string('tokenizer.ggml.token_type').u32(ARRAY).u32(INT32).u64(words.length);
-  for (let id = 0; id < words.length; id++) out.u32(1);
-  out.string('tokenizer.ggml.merges').u32(ARRAY).u32(STRING).u64(1).string('w 1');
+  out.u32(MAGIC).u32(VERSION).u64(tensors.length).u64(Object.keys(meta).length);
+  for (const [key, value] of Object.entries(meta)) writeMeta(out.string(key), value);
 
   let offset = 0;
   for (const { name, source, type } of tensors) {
@@ -108,6 +179,23 @@ export function writeGguf(checkpoint: Checkpoint, file: string): void {
     }
   } finally {
     closeSync(output);
+  }
+}
+
+function writeMeta(out: ByteList, value: Meta): void {
+  if ('u32' in value) out.u32(UINT32).u32(value.u32);
+  else if ('f32' in value) out.u32(FLOAT32).f32(value.f32);
+  else if ('bool' in value) out.u32(BOOL).u8(value.bool ? 1 : 0);
+  else if ('string' in value) out.u32(STRING).string(value.string);
+  else if ('strings' in value) {
+    out.u32(ARRAY).u32(STRING).u64(value.strings.length);
+    for (const text of value.strings) out.string(text);
+  } else if ('i32s' in value) {
+    out.u32(ARRAY).u32(INT32).u64(value.i32s.length);
+    for (const number of value.i32s) out.u32(number);
+  } else {
+    out.u32(ARRAY).u32(FLOAT32).u64(value.f32s.length);
+    for (const number of value.f32s) out.f32(number);
   }
 }
 
@@ -136,6 +224,11 @@ function encode(values: Float32Array, type: GgufType, out: DataView): void {
     values.forEach((value, index) => out.setFloat32(4 * index, value, true));
     return;
   }
+  if (type === 'F16') {
+    const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
+    bits.forEach((value, index) => out.setUint16(2 * index, float16Bits(value), true));
+    return;
+  }
   for (let start = 0, at = 0; start < values.length; start += BLOCK, at += TYPES[type].blockBytes) {
     let largest = 0;
     for (let i = 0; i < BLOCK; i++)
@@ -157,6 +250,10 @@ function encode(values: Float32Array, type: GgufType, out: DataView): void {
 class ByteList {
   private readonly parts: Buffer[] = [];
   private length = 0;
+
+  u8(value: number): this {
+    return this.push(Buffer.of(value));
+  }
 
   u32(value: number): this {
     const buffer = Buffer.alloc(4);
