@@ -2,12 +2,16 @@
  * `npm run bench`: how fast the engine is, against the FLOPs model, the machine's peak, a control and other programs. Writes
  * docs/results/performance.json and performance.md.
  *
- *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--quick] [--only-memory]
+ *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--mtmd PROGRAM] [--quick]
+ *                            [--only memory|mtmd]
  *
  * `--shapes` measures these shapes alone and puts them beside what earlier runs have written.
  * `--peers` is a folder where `npm install --ignore-scripts node-llama-cpp` was run; without it that program is not measured.
+ * `--mtmd` is llama.cpp's llama-mtmd-cli (performance/llamaMtmd.ts says how to build it); without it that program is not measured.
+ * Linux only.
  * `--render` writes performance.md again from what is in performance.json.
- * `--only-memory` measures memory, which other programs do not disturb, and leaves the other results as they are.
+ * `--only memory` measures memory, which other programs do not disturb, `--only mtmd` the first token against `--mtmd`; both leave
+ * the other results as they are.
  * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
  * `--out` is given.
  */
@@ -19,6 +23,7 @@ import { parseArgs } from 'node:util';
 import { PRECISIONS, type Precision } from '../server/llava/checkpoint/precision';
 import { ROOT } from './evaluationSet';
 import { type EngineResults, measureEngine } from './performance/engineStages';
+import { measureFirstTokenPeer } from './performance/firstTokenPeer';
 import { measurePeers } from './performance/peers';
 import { codeHash, describeMachine, load } from './performance/machine';
 import { measureColdStart, measureMemory, memoryOfThisProcess } from './performance/processes';
@@ -33,6 +38,8 @@ interface Plan {
   readonly memory: readonly { readonly name: string; readonly precision: Precision }[];
   /** The shape whose text side other programs are given. */
   readonly peers: string;
+  /** The shape that llama-mtmd-cli is given. */
+  readonly mtmd: string;
   readonly coldStarts: number;
 }
 
@@ -51,6 +58,7 @@ const FULL: Plan = {
     { name: 'smol', precision: 'q4' },
   ],
   peers: 'smol-text',
+  mtmd: 'smol',
   coldStarts: 15,
 };
 
@@ -58,6 +66,7 @@ const QUICK: Plan = {
   shapes: [{ name: 'tiny', precision: 'fp32' }],
   memory: [{ name: 'tiny', precision: 'q4' }],
   peers: 'tiny',
+  mtmd: 'tiny',
   coldStarts: 1,
 };
 
@@ -69,9 +78,10 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
       out: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      'only-memory': { type: 'boolean', default: false },
+      only: { type: 'string' },
       render: { type: 'boolean', default: false },
       peers: { type: 'string' },
+      mtmd: { type: 'string' },
       memory: { type: 'string' },
       precision: { type: 'string', default: 'fp32' },
     },
@@ -97,11 +107,25 @@ async function main(): Promise<void> {
   const out = values.out ?? (values.quick ? undefined : path.join(ROOT, 'docs', 'results'));
   const earlier = out === undefined ? undefined : await readResults(out);
   if (values.render && out !== undefined && earlier) return write(out, earlier);
-  if (values['only-memory'] && out !== undefined) {
-    if (!earlier) throw new Error(`There is no performance.json in ${out} to put the memory into.`);
-    const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
-    await write(out, { ...earlier, memory, memoryCode: code });
-    return;
+  const { cache, mtmd: program } = values;
+  const measureMtmd = async (): Promise<PerformanceResults['firstTokenPeer']> =>
+    program === undefined
+      ? undefined
+      : measureFirstTokenPeer({
+          ...{ program, shape: plan.mtmd, cache, cacheDirectory, command, code },
+          rounds: Number(values.rounds ?? shapeOf(plan.mtmd).rounds),
+          threads: availableParallelism(),
+          onRound: (round) => say(`llama-mtmd-cli: round ${round}`),
+        });
+  if (values.only !== undefined) {
+    if (out === undefined || !earlier) throw new Error('--only needs a performance.json to put it into.');
+    if (values.only === 'memory') {
+      const memory = await measureMemories(plan, cache, cacheDirectory, say);
+      return write(out, { ...earlier, memory, memoryCode: code });
+    }
+    if (values.only !== 'mtmd' || program === undefined)
+      throw new Error('--only takes "memory", or "mtmd" together with --mtmd PROGRAM.');
+    return write(out, { ...earlier, firstTokenPeer: await measureMtmd() });
   }
 
   const planned = plan.shapes.map(({ name, precision }) => ({
@@ -134,6 +158,8 @@ async function main(): Promise<void> {
     // Threads that wait for each other by spinning, as llama.cpp's do, stand still where others want the cores.
     threads: load() > availableParallelism() ? 1 : availableParallelism(),
   });
+  // Has its own date and sources, so an earlier one may stand beside the rest.
+  const firstTokenPeer = (await measureMtmd()) ?? earlier?.firstTokenPeer;
   say('start of a process');
   const coldStart = await measureColdStart(path.join(ROOT, 'model'), SAMPLE, plan.coldStarts);
 
@@ -144,6 +170,7 @@ async function main(): Promise<void> {
     memory,
     coldStart,
     peers,
+    firstTokenPeer,
   };
   if (out === undefined) process.stdout.write(renderPerformance(results));
   else await write(out, results);
@@ -156,7 +183,7 @@ function commandOptions(args: readonly string[]): string[] {
 }
 
 function isPlace(option: string): boolean {
-  return ['--cache', '--out', '--peers'].includes(option);
+  return ['--cache', '--out', '--peers', '--mtmd'].includes(option);
 }
 
 /** What an earlier run has written. */

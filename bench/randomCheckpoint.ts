@@ -142,6 +142,11 @@ export interface RandomCheckpoint {
   readonly family?: ModelType;
   /** Fewer decoder layers than the shape has. */
   readonly layers?: number;
+  /**
+   * Whether the vocabulary's projection has weights of its own. With tied ones and no training the last token is always the likeliest
+   * next one, whatever the layers say. @default as the shape has it
+   */
+  readonly untied?: boolean;
   /** @default 'F32' */
   readonly dtype?: 'F32' | 'BF16';
   /** @default 1 */
@@ -150,7 +155,7 @@ export interface RandomCheckpoint {
   readonly maxShardBytes?: number;
 }
 
-const EOS = 256;
+export const EOS_TOKEN = 256;
 const IMAGE = 257;
 /** Spread of the logits. Trained models are about as sure; with a spread of 1 every token would be as good as any. */
 const LOGIT_DEVIATION = 3;
@@ -186,9 +191,10 @@ export function writeRandomCheckpoint(directory: string, options: RandomCheckpoi
   if (shards.length > 1) writeJson('model.safetensors.index.json', { weight_map: weightMap });
 }
 
-function configJson({ decoder, tower, family, layers, dtype }: RandomCheckpoint): Record<string, unknown> {
+function configJson(options: RandomCheckpoint): Record<string, unknown> {
+  const { decoder, tower, family, layers, untied, dtype } = options;
   const vision = TOWERS[tower];
-  const text = DECODERS[decoder];
+  const text = { ...DECODERS[decoder], ...(untied && { tie_word_embeddings: false }) };
   const clip = vision.model_type === 'clip_vision_model';
   return {
     model_type: family ?? 'llava',
@@ -203,7 +209,7 @@ function configJson({ decoder, tower, family, layers, dtype }: RandomCheckpoint)
       num_hidden_layers: layers ?? text.num_hidden_layers,
       hidden_act: 'silu',
       rms_norm_eps: 1e-5,
-      eos_token_id: EOS,
+      eos_token_id: EOS_TOKEN,
       bos_token_id: null,
     },
   };
@@ -228,33 +234,37 @@ function preprocessorJson({ vision, modelType }: LlavaConfig): object {
   };
 }
 
-/** GPT-2's printable stand-ins for bytes. */
-export const BYTE_TOKENS: readonly string[] = ((): string[] => {
+/** One token per byte; the ids that are left have names of their own, which no text contains. */
+export function randomTokens(vocabSize: number): { readonly text: string; readonly special: boolean }[] {
+  // GPT-2's printable stand-ins for bytes.
   const printable = (byte: number): boolean =>
     (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
   let next = 256;
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(printable(byte) ? byte : next++));
-})();
+  const textOf = (id: number): string => {
+    if (id < EOS_TOKEN) return String.fromCodePoint(printable(id) ? id : next++);
+    if (id === EOS_TOKEN) return '</s>';
+    return id === IMAGE ? '<image>' : `Ġw${id}`;
+  };
+  return Array.from({ length: vocabSize }, (_, id) => ({
+    text: textOf(id),
+    special: id === EOS_TOKEN || id === IMAGE,
+  }));
+}
 
-/** One token per byte; the ids that are left have names of their own, which no text contains. */
 function tokenizerJson(vocabSize: number): object {
-  const vocab: Record<string, number> = Object.fromEntries(BYTE_TOKENS.map((token, byte) => [token, byte]));
-  for (let id = IMAGE + 1; id < vocabSize; id++) vocab[`Ġw${id}`] = id;
-  const special = (id: number, content: string): object => ({
-    id,
-    content,
-    single_word: false,
-    lstrip: false,
-    rstrip: false,
-    normalized: false,
-    special: true,
-  });
+  const tokens = randomTokens(vocabSize);
+  const vocab = Object.fromEntries(tokens.flatMap(({ text, special }, id) => (special ? [] : [[text, id]])));
+  const addedTokens = tokens.flatMap(({ text: content, special }, id) =>
+    special
+      ? [{ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }]
+      : [],
+  );
   const byteLevel = { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: true };
   return {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: [special(EOS, '</s>'), special(IMAGE, '<image>')],
+    added_tokens: addedTokens,
     normalizer: null,
     pre_tokenizer: byteLevel,
     post_processor: byteLevel,

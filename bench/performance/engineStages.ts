@@ -3,7 +3,7 @@ import sharp from 'sharp';
 import { cacheBytes, decodeMacs, prefillCost } from '../../server/llava/analysis/flops';
 import type { Precision } from '../../server/llava/checkpoint/precision';
 import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
-import { Decoding, type Prompt } from '../../server/llava/decoding';
+import type { Prompt } from '../../server/llava/decoding';
 import {
   generate,
   type Generation,
@@ -15,6 +15,7 @@ import { mulberry32 } from '../../server/llava/mulberry32';
 import { type CacheInOutRun, openCacheInOut } from './cacheInOut';
 import { Clock, type Lap } from './clock';
 import { load, PEAK_MACS, peakProduct } from './machine';
+import { plainDecoding } from './plainDecoding';
 import { type Shape, shapeOf } from './shapes';
 import {
   alternate,
@@ -267,7 +268,7 @@ function selecting(
 }
 
 /** Asks, and takes the time at the borders of the stages. */
-async function timedAsk(
+export async function timedAsk(
   context: GenerationContext,
   question: Question,
 ): Promise<{ result: Generation; laps: Record<string, Lap> }> {
@@ -295,24 +296,10 @@ function tokensPerLayerOf({ trace, costs }: Generation, layers: number, textToke
 
 /** One answer token after the prompt, median; the token is always the same one, so no answer ends early. */
 async function decodeTime(model: LlavaModel, prompt: Prompt, steps: number): Promise<Lap> {
-  const { text, vision } = model.checkpoint.config;
-  const decoding = new Decoding(
-    {
-      text,
-      sessions: model.sessions,
-      reductions: [],
-      shape: {
-        layers: text.numHiddenLayers,
-        hasClassToken: vision.hasClassToken,
-        imageTokens: prompt.imageTokens.length,
-      },
-      signal: undefined,
-      stages: [],
-      contextId: 0,
-      onSelectionTime: () => undefined,
-    },
-    prompt.labels.length + steps,
-  );
+  const decoding = plainDecoding(model, {
+    imageTokens: prompt.imageTokens.length,
+    capacity: prompt.labels.length + steps,
+  });
   await decoding.prefill(prompt);
   return medianLap(steps, () => decoding.step(1));
 }

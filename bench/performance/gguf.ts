@@ -1,13 +1,12 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 
-import { BYTE_TOKENS } from '../randomCheckpoint';
+import { EOS_TOKEN, randomTokens } from '../randomCheckpoint';
 import type { Checkpoint, TensorSource } from '../../server/llava/checkpoint/checkpoint';
 import { float16Bits, float32Bits } from '../../server/llava/checkpoint/halfPrecision';
 
 /*
- * A float32 checkpoint as llama.cpp reads it, for measurements: the decoder with matrices in Q4_0, the vocabulary in Q8_0 and norms in
- * float32; tower and projector with matrices in float16, as they are usually distributed. Rotary pairs are not reordered, so the numbers
- * mean nothing; the work is the same.
+ * A float32 checkpoint as llama.cpp reads it, so that it can be measured on the same weights: the decoder of one file, tower and
+ * projector of another. Matrices are in one of ggml's types, norms and biases in float32.
  * Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  */
 
@@ -28,29 +27,35 @@ const TYPES = {
   Q4_0: { id: 2, blockBytes: 2 + BLOCK / 2 },
   Q8_0: { id: 8, blockBytes: 2 + BLOCK },
 } as const;
-type GgufType = keyof typeof TYPES;
+export type GgufType = keyof typeof TYPES;
 
-const LAYER_TENSORS: readonly (readonly [theirs: string, ours: string, type: GgufType])[] = [
-  ['attn_norm', 'input_layernorm', 'F32'],
-  ['attn_q', 'self_attn.q_proj', 'Q4_0'],
-  ['attn_k', 'self_attn.k_proj', 'Q4_0'],
-  ['attn_v', 'self_attn.v_proj', 'Q4_0'],
-  ['attn_output', 'self_attn.o_proj', 'Q4_0'],
-  ['ffn_norm', 'post_attention_layernorm', 'F32'],
-  ['ffn_gate', 'mlp.gate_proj', 'Q4_0'],
-  ['ffn_up', 'mlp.up_proj', 'Q4_0'],
-  ['ffn_down', 'mlp.down_proj', 'Q4_0'],
+type Names = readonly (readonly [theirs: string, ours: string])[];
+
+const LAYER_NORMS: Names = [
+  ['attn_norm', 'input_layernorm'],
+  ['ffn_norm', 'post_attention_layernorm'],
 ];
 
-const TOWER_TENSORS: readonly (readonly [theirs: string, ours: string, type: GgufType])[] = [
-  ['ln1', 'layer_norm1', 'F32'],
-  ['ln2', 'layer_norm2', 'F32'],
-  ['attn_q', 'self_attn.q_proj', 'F16'],
-  ['attn_k', 'self_attn.k_proj', 'F16'],
-  ['attn_v', 'self_attn.v_proj', 'F16'],
-  ['attn_out', 'self_attn.out_proj', 'F16'],
-  ['ffn_up', 'mlp.fc1', 'F16'],
-  ['ffn_down', 'mlp.fc2', 'F16'],
+const LAYER_MATRICES: Names = [
+  ['attn_v', 'self_attn.v_proj'],
+  ['attn_output', 'self_attn.o_proj'],
+  ['ffn_gate', 'mlp.gate_proj'],
+  ['ffn_up', 'mlp.up_proj'],
+  ['ffn_down', 'mlp.down_proj'],
+];
+
+const TOWER_NORMS: Names = [
+  ['ln1', 'layer_norm1'],
+  ['ln2', 'layer_norm2'],
+];
+
+const TOWER_MATRICES: Names = [
+  ['attn_q', 'self_attn.q_proj'],
+  ['attn_k', 'self_attn.k_proj'],
+  ['attn_v', 'self_attn.v_proj'],
+  ['attn_out', 'self_attn.out_proj'],
+  ['ffn_up', 'mlp.fc1'],
+  ['ffn_down', 'mlp.fc2'],
 ];
 
 /** A value of the header. */
@@ -67,26 +72,41 @@ interface GgufTensor {
   readonly name: string;
   readonly source: TensorSource;
   readonly type: GgufType;
+  /** The order of rows that llama.cpp expects, where it is another one. */
+  readonly reorder?: (values: Float32Array, columns: number) => Float32Array;
 }
 
-/** Writes the decoder of a Llama checkpoint whose embeddings are tied to `file`. */
-export function writeGguf(checkpoint: Checkpoint, file: string): void {
-  const { text } = checkpoint.config;
+/** The form of LLaVA-1.5, as renderPrompt() has it for checkpoints without a template. */
+const CHAT_TEMPLATE =
+  "{% for message in messages %}USER: {{ message['content'] | replace('<__media__>', '<__media__>\\n') }} ASSISTANT:{% endfor %}";
+
+/** Kinds of tokens, as llama.cpp numbers them. */
+const NORMAL = 1;
+const CONTROL = 3;
+
+/** Writes the decoder of a random Llama checkpoint. The vocabulary's projection stays at 8 bits where the other matrices have 4. */
+export function writeDecoderGguf({ config, tensors: all }: Checkpoint, file: string, matrix: GgufType): void {
+  const { text } = config;
   const decoder = 'model.language_model';
   const tensors: GgufTensor[] = [];
-  const add = (name: string, ours: string, type: GgufType): void => {
-    tensors.push({ name: `${name}.weight`, source: checkpoint.tensors.get(`${ours}.weight`)!, type });
+  const add = (name: string, ours: string, type: GgufType, reorder?: GgufTensor['reorder']): void => {
+    const source = all.get(`${ours}.weight`)!;
+    tensors.push({ name: `${name}.weight`, source, type, ...(reorder && { reorder }) });
   };
-  add('token_embd', `${decoder}.embed_tokens`, 'Q8_0');
+  const interleave: GgufTensor['reorder'] = (values, columns) =>
+    interleaveHalves(values, columns, text.headDim);
+  const vocabulary = matrix === 'Q4_0' ? 'Q8_0' : matrix;
+  add('token_embd', `${decoder}.embed_tokens`, vocabulary);
+  if (!text.tieWordEmbeddings) add('output', 'lm_head', vocabulary);
   add('output_norm', `${decoder}.norm`, 'F32');
   for (let layer = 0; layer < text.numHiddenLayers; layer++) {
-    for (const [theirs, ours, type] of LAYER_TENSORS)
-      add(`blk.${layer}.${theirs}`, `${decoder}.layers.${layer}.${ours}`, type);
+    const [theirs, ours] = [`blk.${layer}`, `${decoder}.layers.${layer}`];
+    for (const [name, norm] of LAYER_NORMS) add(`${theirs}.${name}`, `${ours}.${norm}`, 'F32');
+    add(`${theirs}.attn_q`, `${ours}.self_attn.q_proj`, matrix, interleave);
+    add(`${theirs}.attn_k`, `${ours}.self_attn.k_proj`, matrix, interleave);
+    for (const [name, product] of LAYER_MATRICES) add(`${theirs}.${name}`, `${ours}.${product}`, matrix);
   }
-  // One token per byte, as random checkpoints have it, so that a prompt is as long there.
-  const words = Array.from({ length: text.vocabSize }, (_, id) =>
-    id < BYTE_TOKENS.length ? BYTE_TOKENS[id] : `w${id}`,
-  );
+  const tokens = randomTokens(text.vocabSize);
   write(file, tensors, {
     'general.architecture': { string: 'llama' },
     'llama.block_count': { u32: text.numHiddenLayers },
@@ -101,44 +121,55 @@ export function writeGguf(checkpoint: Checkpoint, file: string): void {
     'llama.vocab_size': { u32: text.vocabSize },
     'tokenizer.ggml.model': { string: 'gpt2' },
     'tokenizer.ggml.pre': { string: 'default' },
-    'tokenizer.ggml.tokens': { strings: words },
-    'tokenizer.ggml.token_type': { i32s: words.map(() => 1) },
-    'tokenizer.ggml.merges': { strings: ['w w'] },
-    'tokenizer.ggml.bos_token_id': { u32: text.vocabSize - 1 },
-    'tokenizer.ggml.eos_token_id': { u32: text.vocabSize - 1 },
+    'tokenizer.ggml.tokens': { strings: tokens.map(({ text }) => text) },
+    'tokenizer.ggml.token_type': { i32s: tokens.map(({ special }) => (special ? CONTROL : NORMAL)) },
+    'tokenizer.ggml.merges': { strings: [] },
+    'tokenizer.ggml.eos_token_id': { u32: EOS_TOKEN },
+    'tokenizer.ggml.add_bos_token': { bool: false },
+    'tokenizer.chat_template': { string: CHAT_TEMPLATE },
   });
 }
 
-/** Writes CLIP tower and projector of a LLaVA checkpoint: what llama.cpp calls `mmproj`. */
-export function writeTowerGguf({ config, tensors: all, preprocessor }: Checkpoint, file: string): void {
+/**
+ * Writes CLIP tower and projector of a LLaVA checkpoint: what llama.cpp calls `mmproj`. The patch embedding is a convolution, which
+ * ggml computes in float16 or float32 only.
+ */
+export function writeTowerGguf(
+  { config, tensors: all, preprocessor }: Checkpoint,
+  file: string,
+  matrix: GgufType,
+): void {
   const { vision, text } = config;
   const tower = 'model.vision_tower';
   const projector = 'model.multi_modal_projector';
   const tensors: GgufTensor[] = [];
-  const add = (name: string, ours: string, type: GgufType): void => {
-    tensors.push({ name, source: all.get(ours)!, type });
+  const add = (name: string, ours: string, type: GgufType, reorder?: GgufTensor['reorder']): void => {
+    tensors.push({ name, source: all.get(ours)!, type, ...(reorder && { reorder }) });
   };
   const both = (name: string, ours: string, type: GgufType): void => {
     add(`${name}.weight`, `${ours}.weight`, type);
     add(`${name}.bias`, `${ours}.bias`, 'F32');
   };
   add('v.class_embd', `${tower}.embeddings.class_embedding`, 'F32');
-  add('v.patch_embd.weight', `${tower}.embeddings.patch_embedding.weight`, 'F16');
-  add('v.position_embd.weight', `${tower}.embeddings.position_embedding.weight`, 'F32');
+  const patches = matrix === 'F32' ? 'F32' : 'F16';
+  add('v.patch_embd.weight', `${tower}.embeddings.patch_embedding.weight`, patches);
+  add('v.position_embd.weight', `${tower}.embeddings.position_embedding.weight`, 'F32', firstRowLast);
   both('v.pre_ln', `${tower}.pre_layrnorm`, 'F32');
   for (let layer = 0; layer < vision.numHiddenLayers; layer++) {
     // The last one has to be there and is not computed; a checkpoint need not have it.
     const own = `${tower}.encoder.layers.${layer}`;
     const ours = all.has(`${own}.layer_norm1.weight`) ? own : `${tower}.encoder.layers.0`;
-    for (const [theirs, name, type] of TOWER_TENSORS)
-      both(`v.blk.${layer}.${theirs}`, `${ours}.${name}`, type);
+    const theirs = `v.blk.${layer}`;
+    for (const [name, norm] of TOWER_NORMS) both(`${theirs}.${name}`, `${ours}.${norm}`, 'F32');
+    for (const [name, product] of TOWER_MATRICES) both(`${theirs}.${name}`, `${ours}.${product}`, matrix);
   }
-  both('mm.0', `${projector}.linear_1`, 'F16');
-  both('mm.2', `${projector}.linear_2`, 'F16');
+  both('mm.0', `${projector}.linear_1`, matrix);
+  both('mm.2', `${projector}.linear_2`, matrix);
   write(file, tensors, {
     'general.architecture': { string: 'clip' },
     'clip.has_vision_encoder': { bool: true },
     'clip.projector_type': { string: 'mlp' },
+    // Of the tower; false means CLIP's approximation by a sigmoid.
     'clip.use_gelu': { bool: false },
     'clip.vision.image_size': { u32: vision.imageSize },
     'clip.vision.patch_size': { u32: vision.patchSize },
@@ -172,10 +203,11 @@ function write(file: string, tensors: readonly GgufTensor[], meta: Readonly<Reco
   const output = openSync(file, 'w');
   try {
     writeSync(output, out.bytes());
-    for (const { source, type } of tensors) {
+    for (const { source, type, reorder } of tensors) {
+      const values = readFloats(source);
       const data = new Uint8Array(aligned(bytesOf(source, type)));
-      encode(readFloats(source), type, new DataView(data.buffer));
-      writeSync(output, data);
+      encode(reorder ? reorder(values, source.shape[1]) : values, type, new DataView(data.buffer));
+      for (let done = 0; done < data.length;) done += writeSync(output, data, done);
     }
   } finally {
     closeSync(output);
@@ -217,6 +249,35 @@ function readFloats({ file, offset, byteLength }: TensorSource): Float32Array {
     closeSync(input);
   }
   return new Float32Array(bytes.buffer);
+}
+
+/**
+ * HuggingFace rotates the first half of a head's rows with the second, llama.cpp's Llama neighbours: row i of the first half becomes
+ * row 2i, row i of the second 2i + 1.
+ *
+ * @param values [heads * headDim, columns]
+ */
+function interleaveHalves(values: Float32Array, columns: number, headDim: number): Float32Array {
+  const half = headDim / 2;
+  const interleaved = new Float32Array(values.length);
+  for (let row = 0; row < values.length / columns; row++) {
+    const inHead = row % headDim;
+    const target = row - inHead + (inHead < half ? 2 * inHead : 2 * (inHead - half) + 1);
+    interleaved.set(values.subarray(row * columns, (row + 1) * columns), target * columns);
+  }
+  return interleaved;
+}
+
+/**
+ * CLIP's class token comes before the patches. llama.cpp (tools/mtmd/models/llava.cpp at commit 0c1e570) puts it behind them and
+ * numbers all from 0, so the class token's position has to be the last of the table. It then leaves the first row out, which is a
+ * patch: the decoder is given patches 1 to 575 and the class token.
+ */
+function firstRowLast(values: Float32Array, columns: number): Float32Array {
+  const rolled = new Float32Array(values.length);
+  rolled.set(values.subarray(columns));
+  rolled.set(values.subarray(0, columns), values.length - columns);
+  return rolled;
 }
 
 function encode(values: Float32Array, type: GgufType, out: DataView): void {

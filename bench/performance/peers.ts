@@ -4,11 +4,12 @@ import { pathToFileURL } from 'node:url';
 
 import { openCheckpoint } from '../../server/llava/checkpoint/open';
 import type { Precision } from '../../server/llava/checkpoint/precision';
-import { Decoding, labelRows } from '../../server/llava/decoding';
+import { labelRows } from '../../server/llava/decoding';
 import { embed } from '../../server/llava/generate';
 import { LlavaModel } from '../../server/llava/model';
 import { Clock, type Lap } from './clock';
-import { writeGguf } from './gguf';
+import { writeDecoderGguf } from './gguf';
+import { plainDecoding } from './plainDecoding';
 import type { Shape } from './shapes';
 import { alternate, median, pairedLaps, summarizeLaps, type Times } from './statistics';
 
@@ -71,8 +72,8 @@ export async function measurePeers(options: PeerOptions): Promise<PeerResults> {
     return { runs: [], missing: [{ program: 'node-llama-cpp', why }, TRANSFORMERS_JS] };
   }
   const checkpoint = await openCheckpoint(directory);
-  const file = path.join(directory, 'decoder-q4_0.gguf');
-  if (!existsSync(file)) writeGguf(checkpoint, file);
+  const file = path.join(directory, 'llama-Q4_0.gguf');
+  if (!existsSync(file)) writeDecoderGguf(checkpoint, file, 'Q4_0');
   const llama = await program.getLlama({
     gpu: false,
     build: 'never',
@@ -127,20 +128,7 @@ async function timedDecoding(
   ids: readonly number[],
   steps: number,
 ): Promise<Record<string, Lap>> {
-  const { text } = model.checkpoint.config;
-  const decoding = new Decoding(
-    {
-      text,
-      sessions: model.sessions,
-      reductions: [],
-      shape: { layers: text.numHiddenLayers, hasClassToken: true, imageTokens: 0 },
-      signal: undefined,
-      stages: [],
-      contextId: 0,
-      onSelectionTime: () => undefined,
-    },
-    ids.length + steps,
-  );
+  const decoding = plainDecoding(model, { imageTokens: 0, capacity: ids.length + steps });
   return timed(
     async () => {
       await decoding.prefill({

@@ -1,8 +1,9 @@
 import { isShared } from './machine';
+import { TOLERANCE } from './mtmdAgreement';
 import type { PeerResults } from './peers';
 import type { PerformanceResults } from './results';
 import type { Summary, Times } from './statistics';
-import { renderTargets } from './targets';
+import { renderTargets, WITHOUT_MTMD } from './targets';
 
 /** docs/results/performance.md. */
 export function renderPerformance(results: PerformanceResults): string {
@@ -143,7 +144,7 @@ ${table(
 Private memory of a process started as the inference process is; weights that are mapped from files are not in it.${
     results.memoryCode === undefined
       ? ''
-      : `\nMeasured again later than the rest, by \`npm run bench -- --only-memory\`: sources \`${results.memoryCode}\`.`
+      : `\nMeasured again later than the rest, by \`npm run bench -- --only memory\`: sources \`${results.memoryCode}\`.`
   }
 
 ${
@@ -169,6 +170,8 @@ How soon the language server answers meanwhile: [responsiveness.md](responsivene
 ## Peers
 
 ${peerTable(peers)}
+
+${firstTokenSection(results)}
 `;
 }
 
@@ -228,6 +231,50 @@ function peerTable(peers: PeerResults): string {
   }
   for (const { program, why } of missing) parts.push(`${program}: not measured. ${why}`);
   return parts.join('\n\n');
+}
+
+function firstTokenSection({ firstTokenPeer: peer, cores }: PerformanceResults): string {
+  if (!peer) return `llama-mtmd-cli: not measured. ${WITHOUT_MTMD}`;
+  const { title, measuredAt, command, code, load, threads, candidates, tower, decoder, ours, agreement } =
+    peer;
+  const { imageTokens, difference, answerTokens, sameAnswer } = agreement;
+  const stages = [peer.preparation, peer.encode, peer.prefill].map(times).join(' + ');
+  const tried = candidates.map(
+    ({ type, encode, prefill }) => `${type} ${milliseconds(encode)} + ${milliseconds(prefill)}`,
+  );
+  return `### First token against llama-mtmd-cli
+
+${title}, the same random weights and the same encoded 1280x720 screenshot, ${threads} threads, models loaded and warm; wall / CPU. Theirs is a process
+per round, asked once. It holds the tower as ${tower} and the decoder as ${decoder}, the fastest for each (tower + prefill: ${tried.join(', ')}).
+Its time is that of picture and prompt + tower and projector + decoder: ${stages}.
+Measured ${measuredAt.slice(0, 10)}, \`${command}\`, sources \`${code}\`, load ${load.median.toFixed(1)}${
+    isShared(load.median, cores)
+      ? ': **the machine was shared**; its threads spin while they wait for each other, so that its times, wall and CPU, are longer than they need be and the ratios say nothing'
+      : ''
+  }.
+
+${table(
+  ['program', 'precision', 'reduction', 'first token', 'ours / theirs, CPU', 'ours / theirs, wall'],
+  [
+    ['llama-mtmd-cli', `${tower} + ${decoder}`, 'none', times(peer.firstToken), '', ''],
+    ...ours.map(({ precision, reduction, firstToken, share }) => [
+      'Fovea',
+      precision,
+      `\`${reduction}\``,
+      times(firstToken),
+      factor(share.cpu),
+      factor(share.wall),
+    ]),
+  ],
+)}
+
+That both compute the same was tried with a small checkpoint in float32 and a picture that needs no scaling: of ${imageTokens} image tokens no number
+differs by more than ${difference.toExponential(0)} of the largest (allowed: ${TOLERANCE.toExponential(0)}; its GELU reads a table in half precision), and over the same image tokens ${
+    sameAnswer
+      ? `all ${answerTokens} greedy answer tokens are the same`
+      : `the ${answerTokens} greedy answer tokens are **not** the same`
+  }.
+Two things differ and take no time: it pads with another colour, and its LLaVA tower hands on the class token in the place of the first patch (gguf.ts).`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

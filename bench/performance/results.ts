@@ -1,4 +1,5 @@
 import type { EngineResults } from './engineStages';
+import type { FirstTokenPeer } from './firstTokenPeer';
 import type { PeerResults } from './peers';
 import type { ColdStart, Memory } from './processes';
 
@@ -12,8 +13,10 @@ export interface PerformanceResults {
   /** What was measured beside the shapes: when, by which command, and the hash of the sources. */
   readonly others: { readonly measuredAt: string; readonly command: string; readonly code: string };
   readonly memory: readonly { readonly title: string; readonly precision: string; readonly memory: Memory }[];
-  /** Hash of the sources whose memory was measured, where that was done again later (`--only-memory`). */
+  /** Hash of the sources whose memory was measured, where that was done again later (`--only memory`). */
   readonly memoryCode?: string;
   readonly coldStart: ColdStart;
   readonly peers: PeerResults;
+  /** llama-mtmd-cli, where it was given. */
+  readonly firstTokenPeer?: FirstTokenPeer;
 }

@@ -42,6 +42,13 @@ export const SHAPES: Record<string, Shape> = {
     rounds: 7,
     decodeSteps: 8,
   },
+  /** For whether another program computes the same: its answers depend on all of its weights. */
+  agreement: {
+    title: 'small random model',
+    random: { decoder: 'small', tower: 'tiny', untied: true },
+    rounds: 1,
+    decodeSteps: 2,
+  },
   /** For a smoke run: every stage, nothing of interest. */
   tiny: {
     title: 'tiny random model',
