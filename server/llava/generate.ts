@@ -301,7 +301,14 @@ export async function prepareImages(
     const content = shrinking?.atPixels?.({ grid: { rows: tower.patches, columns: tower.patches } });
     const square = preprocessImage(decoded, preprocessor, fit, vision.patchSize, content);
     const cut = details && preprocessDetails(decoded, preprocessor, details, tower);
-    const whole = fitSquare(width, height, tower.size, fit, preprocessor.shortestEdge);
+    const whole = fitSquare(
+      width,
+      height,
+      tower.size,
+      fit,
+      preprocessor.shortestEdge,
+      preprocessor.padsToSquare,
+    );
     const scales = [
       whole.scaled.height / whole.canvas.height,
       ...(details ? [details.scaled.height / height] : []),

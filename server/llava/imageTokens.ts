@@ -12,7 +12,7 @@ import type {
 } from './reduction/reduction';
 import { FeatureCache, type TowerOutput } from './featureCache';
 import type { VisionSignals } from './graph/visionTower';
-import type { ImagePlan, TilePlan } from './imagePlan';
+import type { ImagePlan, NewlinePlan, TilePlan } from './imagePlan';
 import type { GraphSessions } from './runtime/graphSessions';
 import { floats, floatTensor, idTensor } from './runtime/session';
 import { throwIfCancelled } from './errors';
@@ -147,13 +147,15 @@ async function selectAtVision(
       selected.map(({ id }) => id),
     );
     // A row ends in its last tile, so that is where its newline is told of.
-    plan.newlines.forEach((newline) => {
-      const last = plan.tiles.findLastIndex(({ grid, before }) => {
-        const patches = plan.raster.subarray(before, before + grid.rows * grid.columns);
-        return patches.some((index) => index >= newline.from && index < newline.to);
+    plan.newlines
+      .filter((newline) => !isBare(newline))
+      .forEach((newline) => {
+        const last = plan.tiles.findLastIndex(({ grid, before }) => {
+          const patches = plan.raster.subarray(before, before + grid.rows * grid.columns);
+          return patches.some((index) => index >= newline.from && index < newline.to);
+        });
+        addNewlines(stages[last], [newline.id], living);
       });
-      addNewlines(stages[last], [newline.id], living);
-    });
     context.stages.push(...stages);
   }
   return selected;
@@ -244,7 +246,7 @@ function inPromptOrder(plan: ImagePlan, tokens: readonly PlacedToken[]): PlacedT
 
 // ---------------------------------------------------------------------------------------------- newlines
 
-/** The newlines whose rows have a token among `ids`. */
+/** The newlines whose rows have a token among `ids`, and those of rows that never had one. */
 function livingNewlines(plan: ImagePlan, ids: readonly TokenId[]): TokenId[] {
   if (plan.newlines.length === 0) return [];
   const present = new Uint8Array(plan.layout.patches);
@@ -252,7 +254,14 @@ function livingNewlines(plan: ImagePlan, ids: readonly TokenId[]): TokenId[] {
     const index = rasterIndex(plan, id);
     if (index >= 0) present[index] = 1;
   }
-  return plan.newlines.filter(({ from, to }) => present.subarray(from, to).includes(1)).map(({ id }) => id);
+  return plan.newlines
+    .filter((newline) => isBare(newline) || present.subarray(newline.from, newline.to).includes(1))
+    .map(({ id }) => id);
+}
+
+/** Of a strip so thin that all of its details are cut away with the padding: transformers keeps the newlines of its rows. */
+function isBare({ from, to }: NewlinePlan): boolean {
+  return from === to;
 }
 
 /** Writes into a stage what became of newlines; they follow their rows and are not ranked. */
@@ -261,7 +270,7 @@ function addNewlines(stage: TraceStage, before: readonly TokenId[], after: reado
   for (const id of before) (after.includes(id) ? stage.kept : stage.dropped).push(id);
 }
 
-/** Puts the newlines behind the last tokens of their rows. */
+/** Puts the newlines behind the last tokens of their rows, and those of rows without tokens behind everything. */
 async function withNewlines(
   plan: ImagePlan,
   embeddings: Matrix,
@@ -275,12 +284,13 @@ async function withNewlines(
     const last = raster.findLastIndex((index) => index >= from && index < to);
     if (last >= 0) endings.set(last, id);
   }
-  if (endings.size === 0) return { embeddings, ids };
+  const bare = plan.newlines.filter(isBare).map(({ id }) => id);
+  if (endings.size + bare.length === 0) return { embeddings, ids };
   const session = await context.sessions.newline();
   const output = await session.run({ ids: idTensor([0]) });
   const newline = floats(output.hidden);
   const width = embeddings.columns;
-  const data = new Float32Array((ids.length + endings.size) * width);
+  const data = new Float32Array((ids.length + endings.size + bare.length) * width);
   const woven: TokenId[] = [];
   ids.forEach((id, index) => {
     data.set(embeddings.data.subarray(index * width, (index + 1) * width), woven.length * width);
@@ -290,6 +300,10 @@ async function withNewlines(
     data.set(newline, woven.length * width);
     woven.push(ending);
   });
+  for (const id of bare) {
+    data.set(newline, woven.length * width);
+    woven.push(id);
+  }
   return { embeddings: matrix(data, width), ids: woven };
 }
 

@@ -124,7 +124,9 @@ def image_processor(configuration: Configuration, nested: bool) -> dict:
             },
         )
     processor_class = PROCESSORS[configuration.model_type]
-    return {"image_processor_type": kind, **common, **own} | ({} if nested else {"processor_class": processor_class})
+    written = {"image_processor_type": kind, **common, **own} | configuration.image_processor
+    written = {key: value for key, value in written.items() if value is not None}
+    return written | ({} if nested else {"processor_class": processor_class})
 
 
 def write_text_and_processor_files(configuration: Configuration, folder: Path, tokenizer: dict) -> None:

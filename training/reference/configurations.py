@@ -6,7 +6,7 @@ left out there is what the reader of the checkpoint has to fill in from the mode
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 HUB = "hub"  # language_model.model.layers.*, vision_tower.vision_model.*: the files on the hub
 V452 = "4.52"  # model.language_model.layers.*, model.vision_tower.vision_model.*: names in memory since 4.52
@@ -26,8 +26,8 @@ class Configuration:
     vision: dict
     text: dict
     llava: dict
-    tokenizer: str  # 'byte' | 'qwen' | 'sentencepiece'
-    template: str  # 'vicuna' | 'chatml' | 'mistral'
+    tokenizer: str  # 'byte' | 'qwen' | 'sentencepiece' | 'metaspace'
+    template: str  # 'vicuna' | 'chatml' | 'mistral' | 'backslash'
     names: str
     processor_files: str
     question: str
@@ -43,6 +43,8 @@ class Configuration:
     pictures: tuple[tuple[tuple[int, int], ...], ...] = ()
     # A token that generation_config.json lists as end of text beside the tokenizer's own, as Qwen's and Llama 3's do.
     second_stop: int | None = None
+    # Fields of the image processor's file that are not what its tower has by default; None leaves a field out.
+    image_processor: dict = field(default_factory=dict)
 
 
 CLIP = {
@@ -281,6 +283,71 @@ CONFIGURATIONS = [
         additional_image_tokens=1,
     ),
     Configuration(
+        name="clip-llama-yarn",
+        note=(
+            "YaRN, LLaVA's own image processor that pads to a square before it crops, the tokenizer of llava-1.5 as the hub has it"
+            " (Metaspace), a template with a backslash that is no escape sequence."
+        ),
+        seed=9,
+        vision=CLIP | {"num_hidden_layers": 3, "hidden_act": "gelu_fast"},
+        text=LLAMA
+        | {
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 3,
+            "max_position_embeddings": 256,
+            "rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64},
+        },
+        llava={"vision_feature_layer": -2, "vision_feature_select_strategy": "default", "projector_hidden_act": "gelu"},
+        tokenizer="metaspace",
+        template="backslash",
+        names=HUB,
+        processor_files=FEATURES_IN_TOKENIZER_CONFIG,
+        question="Read the title aloud.",
+        images=[(90, 41)],
+        additional_image_tokens=1,
+        image_processor={
+            "image_processor_type": "LlavaImageProcessor",
+            "do_pad": True,
+            "size": {"shortest_edge": 56},
+        },
+    ),
+    Configuration(
+        name="siglip-qwen2-longrope-windows",
+        note=(
+            "LongRoPE beyond its original length, full attention in the first two layers and a sliding window in the others, CLIP's"
+            " image processor (and what it has by default) before a SigLIP tower."
+        ),
+        seed=9,
+        vision=SIGLIP,
+        text=QWEN2
+        | {
+            "use_sliding_window": True,
+            "sliding_window": 24,
+            "max_window_layers": 2,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "original_max_position_embeddings": 32,
+                "factor": 8.0,
+                "short_factor": [1.0, 1.05, 1.1, 1.2],
+                "long_factor": [1.0, 1.5, 3.0, 6.0],
+            },
+        },
+        llava={"vision_feature_layer": -1, "vision_feature_select_strategy": "full", "projector_hidden_act": "gelu"},
+        tokenizer="qwen",
+        template="chatml",
+        names=V452,
+        processor_files=FEATURES_IN_TEMPLATE_JSON,
+        question="Where is the cursor?",
+        images=[(77, 40)],
+        image_processor={
+            "image_processor_type": "CLIPImageProcessor",
+            "crop_size": {"height": 56, "width": 56},
+            "image_mean": None,
+            "image_std": None,
+        },
+    ),
+    Configuration(
         name="llava-next-clip-llama",
         note="The shape of llava-v1.6-vicuna: an overview and up to four tiles, padding cut away, a newline after each row.",
         seed=2,
@@ -295,8 +362,9 @@ CONFIGURATIONS = [
         question="What is in the picture?",
         images=[(160, 90)],
         additional_image_tokens=1,
-        # Tall, square, smaller than a tile, a narrow strip, two pictures in one prompt, one that is not padded at all.
-        pictures=(((50, 140),), ((75, 75),), ((20, 11),), ((400, 30),), ((31, 64), (97, 60)), ((128, 64),)),
+        # Tall, square, smaller than a tile, a narrow strip, two pictures in one prompt, one that is not padded at all, a strip
+        # so thin that its details are cut away with the padding.
+        pictures=(((50, 140),), ((75, 75),), ((20, 11),), ((400, 30),), ((31, 64), (97, 60)), ((128, 64),), ((2, 130),)),
     ),
     Configuration(
         name="llava-next-clip-mistral",

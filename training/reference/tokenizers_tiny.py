@@ -172,13 +172,25 @@ def sentencepiece_tokenizer() -> dict:
     }
 
 
-TOKENIZERS = {"byte": byte_tokenizer, "qwen": qwen_tokenizer, "sentencepiece": sentencepiece_tokenizer}
+def metaspace_tokenizer() -> dict:
+    """Llama's shape without `legacy`: spaces are replaced, and one put in front of the text only, not behind special tokens."""
+    metaspace = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": False}
+    return sentencepiece_tokenizer() | {"normalizer": None, "pre_tokenizer": metaspace}
+
+
+TOKENIZERS = {
+    "byte": byte_tokenizer,
+    "qwen": qwen_tokenizer,
+    "sentencepiece": sentencepiece_tokenizer,
+    "metaspace": metaspace_tokenizer,
+}
 
 # Names of the special tokens of each kind: beginning, end, padding (None where the kind has none).
 SPECIALS = {
     "byte": ("<s>", "</s>", "<pad>"),
     "qwen": (None, "<|im_end|>", "<|endoftext|>"),
     "sentencepiece": ("<s>", "</s>", "<pad>"),
+    "metaspace": ("<s>", "</s>", "<pad>"),
 }
 
 
@@ -206,6 +218,14 @@ TEMPLATES = {
         "{{- '<|im_end|>\\n' -}}\n"
         "{%- endfor -%}\n"
         "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}\n"
+    ),
+    # To Python '\\s' is a backslash and an s.
+    "backslash": (
+        "{% for message in messages %}{% if message['role'] == 'user' %}[INST] "
+        "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image>\\n' }}"
+        "{% else %}{{ part['text'] }}{% endif %}{% endfor %}{{ ' [/INST]' }}"
+        "{% elif message['role'] == 'system' %}{{ '<<SYS>>\\n' + message['content'][0]['text'] + '<\\s>\\n' }}"
+        "{% else %}{{ ' ' + message['content'][0]['text'] + '<\\s> ' }}{% endif %}{% endfor %}"
     ),
     # The template writes the beginning-of-text token itself, so the tokenizer must not add a second one.
     "mistral": (

@@ -158,6 +158,11 @@ def tile_count(model, size) -> int:
     return image_size_to_num_patches(size, model.config.image_grid_pinpoints, model.config.vision_config.image_size)
 
 
+def over_all_keys(attention: torch.Tensor, keys: int) -> torch.Tensor:
+    """The cache of a layer with a sliding window keeps the last keys only; nobody looks at those before them."""
+    return torch.nn.functional.pad(attention, (keys - attention.shape[-1], 0))
+
+
 @torch.no_grad()
 def run(folder: Path, images: list[Image.Image], question: str, system: str | None) -> Run:
     model, processor = load(folder)
@@ -202,7 +207,8 @@ def run(folder: Path, images: list[Image.Image], question: str, system: str | No
     for step in ATTENTION_STEPS:
         if step < len(answer):
             name = f"attention_step_{step}"
-            tensors[name] = torch.stack(generated.attentions[step])[:, 0, :, -1]
+            keys = ids.shape[1] + step
+            tensors[name] = torch.stack([over_all_keys(layer[0, :, -1], keys) for layer in generated.attentions[step]])
             shapes[name] = f"[layers, heads, prompt + {step}]: the row of the pass that predicts answer token {step}"
     return Run(
         {name: tensor.detach().contiguous() for name, tensor in tensors.items()},

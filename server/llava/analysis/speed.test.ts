@@ -74,6 +74,8 @@ describe('what is measured', () => {
         std: [0.5, 0.5, 0.5],
         resample: 3,
         shortestEdge: undefined,
+        padsToSquare: false,
+        background: [127, 127, 127],
       } as const;
       const measured = await measureSpeed({ config, preprocessor }, precision, rows);
       expect(measured.layers.map(({ rows: length }) => length)).toEqual(lengths);

@@ -63,6 +63,10 @@ export interface PreprocessorConfig {
    * this many pixels and cuts a square of `size` out of the middle; undefined = SigLIP's, which squeezes to the square.
    */
   readonly shortestEdge: number | undefined;
+  /** The checkpoint's own processor makes a square of the image before anything else ("crop"), as `pad` does. */
+  readonly padsToSquare: boolean;
+  /** The colour around a padded image, in bytes: the mean, whether or not values are normalised. */
+  readonly background: readonly [number, number, number];
 }
 
 /** Everything a checkpoint folder says, validated; of tensor data only the small heads of trained reductions are read. */

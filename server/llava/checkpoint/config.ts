@@ -52,11 +52,22 @@ export interface TextConfig {
   readonly outputBias: boolean;
   readonly mlpBias: boolean;
   readonly tieWordEmbeddings: boolean;
+  /** How many positions the model reads: those that it was trained for, times what rotary scaling stretches them by. */
   readonly maxPositionEmbeddings: number;
-  /** Mistral: attention reaches back this many tokens; undefined = unlimited. */
+  /** Attention reaches back this many tokens, itself included; undefined = unlimited. {@link windowOf} says it by layer. */
   readonly slidingWindow: number | undefined;
+  /** Qwen2: layers that have no window although others do. */
+  readonly fullAttentionLayers?: readonly number[];
   readonly bosTokenId: number | undefined;
   readonly eosTokenIds: readonly number[];
+}
+
+/** How many tokens the attention of a layer reaches back, itself included; undefined = unlimited. */
+export function windowOf(
+  text: Pick<TextConfig, 'slidingWindow' | 'fullAttentionLayers'>,
+  layer: number,
+): number | undefined {
+  return text.fullAttentionLayers?.includes(layer) ? undefined : text.slidingWindow;
 }
 
 export type RopeConfig =
@@ -75,7 +86,33 @@ export type RopeConfig =
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
       readonly originalMaxPositions: number;
+    }
+  | {
+      readonly type: 'yarn';
+      readonly theta: number;
+      readonly factor: number;
+      readonly originalMaxPositions: number;
+      /** Turns over the original length from which on a frequency stays, and below which it is divided. */
+      readonly betaFast: number;
+      readonly betaSlow: number;
+      /** Whether the borders between these are whole dimensions. */
+      readonly truncate: boolean;
+      readonly attentionFactor: number;
+    }
+  | {
+      readonly type: 'longrope';
+      readonly theta: number;
+      readonly originalMaxPositions: number;
+      /** [headDim / 2] What frequencies are divided by, up to the original length and beyond it. */
+      readonly shortFactors: readonly number[];
+      readonly longFactors: readonly number[];
+      readonly attentionFactor: number;
     };
+
+/** What cosines and sines are multiplied by, and so rotated queries and keys. */
+export function rotaryScale(rope: RopeConfig): number {
+  return 'attentionFactor' in rope ? rope.attentionFactor : 1;
+}
 
 /** Patches along one side of the tower's square. A rest that makes no whole patch (SigLIP so400m: 384 = 27 * 14 + 6) is not seen. */
 export function patchesPerSide({

@@ -123,6 +123,22 @@ describe('end tokens', () => {
     return (await openCheckpoint(folder)).generation.eosTokenIds;
   };
 
+  it('come from the top level of config.json before the text config, and from the tokenizer where no config has any', async () => {
+    const folder = copy();
+    rmSync(path.join(folder, 'generation_config.json'));
+    const set = (key: string, json: Record<string, unknown>, value: unknown): unknown => (json[key] = value);
+    const opened = async (): Promise<readonly number[]> =>
+      (await openCheckpoint(folder)).generation.eosTokenIds;
+    editJson(folder, 'config.json', (json) => set('eos_token_id', json, [9]));
+    expect(await opened()).toEqual([9]);
+    editJson(folder, 'config.json', (json) => {
+      set('eos_token_id', json, null);
+      set('eos_token_id', json.text_config as Record<string, unknown>, null);
+    });
+    // "</s>" of the fixture's tokenizer.
+    expect(await opened()).toEqual([2]);
+  });
+
   it('come from generation_config.json, otherwise from the text config', async () => {
     expect(await ends({ eos_token_id: [7, 8] })).toEqual([7, 8]);
     expect(await ends({ eos_token_id: 7 })).toEqual([7]);

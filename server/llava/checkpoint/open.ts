@@ -9,6 +9,8 @@ import { parseConfig, tokenIdList } from './parseConfig';
 import { parsePreprocessor } from './parsePreprocessor';
 import { invalidFile, readJsonObject, readTextFile } from './readJson';
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors';
+import { addedTokens } from '../text/plainText';
+import { specialTokenTexts } from '../text/tokenizer';
 import { canonicalName } from './tensorNames';
 import { readTrainedHeads } from './trainedHeads';
 
@@ -74,7 +76,7 @@ export async function openCheckpoint(
     preprocessor: await readPreprocessor(folder, processor, config, signal),
     tokenizer: { json: tokenizerJson, config: tokenizerConfig },
     chatTemplate: await readChatTemplate(folder, processor, tokenizerConfig, signal),
-    generation: readGeneration(generation, config),
+    generation: readGeneration(generation, config, endOfText(tokenizerJson, tokenizerConfig)),
     heads,
     parameters: [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0),
     hash: await hashCheckpoint(configJson, shards, headFiles, signal),
@@ -390,7 +392,17 @@ function templateOf(value: unknown, file: string): string | undefined {
   throw invalidFile(file, 'Its chat_template is neither a text nor a list with a "default" entry.');
 }
 
-function readGeneration(generation: Fields, config: LlavaConfig): Checkpoint['generation'] {
+function endOfText(tokenizerJson: Fields, tokenizerConfig: Fields): number | undefined {
+  const text = specialTokenTexts(tokenizerConfig).eos_token;
+  return addedTokens(tokenizerJson).find(({ content }) => content === text)?.id;
+}
+
+/** @param endOfText the tokenizer's own, for checkpoints whose configs name none: their answers would never end */
+function readGeneration(
+  generation: Fields,
+  config: LlavaConfig,
+  endOfText: number | undefined,
+): Checkpoint['generation'] {
   const file = 'generation_config.json';
   const maximum = generation.max_new_tokens ?? undefined;
   if (maximum !== undefined && (typeof maximum !== 'number' || !Number.isInteger(maximum) || maximum < 1))
@@ -399,5 +411,6 @@ function readGeneration(generation: Fields, config: LlavaConfig): Checkpoint['ge
       `Its max_new_tokens is ${JSON.stringify(maximum)}, not a whole number from 1 up.`,
     );
   const ids = tokenIdList(generation.eos_token_id, `${file}: eos_token_id`);
-  return { maxNewTokens: maximum, eosTokenIds: ids.length > 0 ? ids : config.text.eosTokenIds };
+  const fallbacks = [ids, config.text.eosTokenIds, endOfText === undefined ? [] : [endOfText]];
+  return { maxNewTokens: maximum, eosTokenIds: fallbacks.find((list) => list.length > 0) ?? [] };
 }

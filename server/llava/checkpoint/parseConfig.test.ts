@@ -3,6 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ModelError } from '../errors';
 import { ALL_FIXTURES, readFixture } from '../testing/fixtures';
+import { windowOf } from './config';
 import { parseConfig } from './parseConfig';
 
 /** config.json of llava-hf/llava-1.5-7b-hf, as far as it matters: text_config has no sizes. */
@@ -265,20 +266,101 @@ describe('forms that a field may have', () => {
         originalMaxPositions: 1024,
       },
     ],
+    [
+      { max_position_embeddings: 256, rope_scaling: { type: 'yarn', factor: 4 } },
+      {
+        type: 'yarn',
+        theta: 10000,
+        factor: 4,
+        originalMaxPositions: 256,
+        betaFast: 32,
+        betaSlow: 1,
+        truncate: true,
+        attentionFactor: 0.1 * Math.log(4) + 1,
+      },
+    ],
+    [
+      {
+        rope_scaling: {},
+        rope_parameters: {
+          rope_type: 'yarn',
+          rope_theta: 1e6,
+          factor: 2,
+          original_max_position_embeddings: 128,
+          mscale: 0.8,
+          mscale_all_dim: 0.5,
+          beta_fast: 16,
+          beta_slow: 2,
+          truncate: false,
+        },
+      },
+      {
+        type: 'yarn',
+        theta: 1e6,
+        factor: 2,
+        originalMaxPositions: 128,
+        betaFast: 16,
+        betaSlow: 2,
+        truncate: false,
+        attentionFactor: (0.08 * Math.log(2) + 1) / (0.05 * Math.log(2) + 1),
+      },
+    ],
+    [
+      {
+        hidden_size: 64,
+        num_attention_heads: 16,
+        max_position_embeddings: 4096,
+        rope_scaling: {
+          type: 'longrope',
+          original_max_position_embeddings: 1024,
+          short_factor: [1, 2],
+          long_factor: [3, 4],
+        },
+      },
+      {
+        type: 'longrope',
+        theta: 10000,
+        originalMaxPositions: 1024,
+        shortFactors: [1, 2],
+        longFactors: [3, 4],
+        attentionFactor: Math.sqrt(1 + Math.log(4) / Math.log(1024)),
+      },
+    ],
   ])('rotary positions %j', (fields, expected) => {
     expect(parseConfig(withText(fields)).text.rope).toEqual(expected);
   });
 
-  it("Qwen2's sliding window, where all layers have it or none", () => {
+  it.each([
+    [{ max_position_embeddings: 4096 }, 4096],
+    [{ max_position_embeddings: 4096, rope_scaling: { type: 'linear', factor: 4 } }, 16384],
+    [{ max_position_embeddings: 4096, rope_scaling: { type: 'dynamic', factor: 2 } }, 8192],
+    [
+      {
+        max_position_embeddings: 32768,
+        rope_scaling: { type: 'yarn', factor: 4, original_max_position_embeddings: 32768 },
+      },
+      131072,
+    ],
+  ])('the positions that scaling makes room for %j', (fields, expected) => {
+    expect(parseConfig(withText(fields)).text.maxPositionEmbeddings).toBe(expected);
+  });
+
+  it("Qwen2's sliding window, in all layers, some or none", () => {
     const qwen = { model_type: 'qwen2', sliding_window: 512 };
     const slidingWindow = (fields: object) =>
       parseConfig(withText({ ...qwen, ...fields })).text.slidingWindow;
     expect(slidingWindow({})).toBeUndefined();
     expect(slidingWindow({ use_sliding_window: true, max_window_layers: 0 })).toBe(512);
     expect(slidingWindow({ use_sliding_window: true, max_window_layers: 32 })).toBeUndefined();
-    expect(refusal(withText({ ...qwen, use_sliding_window: true, max_window_layers: 28 })).why).toContain(
-      'one kind',
+    const { text } = parseConfig(
+      withText({ ...qwen, use_sliding_window: true, max_window_layers: 2, num_hidden_layers: 4 }),
     );
+    expect([0, 1, 2, 3].map((layer) => windowOf(text, layer))).toEqual([undefined, undefined, 512, 512]);
+    const types = ['sliding_attention', 'full_attention', 'full_attention'];
+    const mixed = parseConfig(
+      withText({ ...qwen, use_sliding_window: true, layer_types: types, num_hidden_layers: 3 }),
+    ).text;
+    expect([0, 1, 2].map((layer) => windowOf(mixed, layer))).toEqual([512, undefined, undefined]);
   });
 });
 
@@ -288,8 +370,8 @@ describe('what the engine cannot run is refused by name, with what it can', () =
     [withVision({ model_type: 'dinov2' }), 'dinov2', 'siglip_vision_model'],
     [withText({ model_type: 'gemma2' }), 'gemma2', 'qwen2'],
     [withText({ hidden_act: 'gelu_fast_unknown' }), 'gelu_fast_unknown', 'silu'],
-    [withText({ rope_scaling: { type: 'yarn', factor: 4 } }), 'yarn', 'llama3'],
-    [withText({ rope_parameters: { rope_type: 'longrope' } }), 'longrope', 'llama3'],
+    [withText({ rope_scaling: { type: 'mrope', factor: 4 } }), 'mrope', 'llama3'],
+    [withText({ rope_parameters: { rope_type: 'proportional' } }), 'proportional', 'longrope'],
     [withText({ partial_rotary_factor: 0.5 }), '0.5', '1'],
     [{ ...LLAVA_15, quantization_config: { quant_method: 'awq' } }, 'awq', 'float16'],
     [withText({ quantization_config: { quant_method: 'bitsandbytes' } }), 'bitsandbytes', 'bfloat16'],
@@ -332,6 +414,10 @@ describe('what makes no sense is refused', () => {
     ['a text part that is a list', { ...LLAVA_15, text_config: [] }],
     ['an end token that is a text', withText({ eos_token_id: '</s>' })],
     ['a flag that is a number', withText({ attention_bias: 1 })],
+    [
+      'LongRoPE with factors for other heads',
+      withText({ rope_scaling: { type: 'longrope', short_factor: [1], long_factor: [1] } }),
+    ],
     ['linear rotary scaling without a factor', withText({ rope_scaling: { type: 'linear' } })],
     [
       'llama3 scaling without a band',

@@ -18,7 +18,7 @@ export function parseConfig(json: unknown): LlavaConfig {
   const textSection = root.section('text_config');
   textSection?.refuseQuantization();
   const vision = parseVision(root.section('vision_config'), defaults);
-  const text = parseText(textSection, root.boolean('tie_word_embeddings', false), defaults);
+  const text = parseText(root, textSection, defaults);
 
   const config: LlavaConfig = {
     modelType,
@@ -260,11 +260,7 @@ const TEXT_DEFAULTS: Record<TextConfig['modelType'], TextDefaults> = {
   },
 };
 
-function parseText(
-  given: Section | undefined,
-  tiedAtRoot: boolean,
-  { textModel }: FamilyDefaults,
-): TextConfig {
+function parseText(root: Section, given: Section | undefined, { textModel }: FamilyDefaults): TextConfig {
   const section = given ?? new Section({}, 'text_config');
   const modelType = section.choice('model_type', textModel, ['llama', 'mistral', 'qwen2'], 'language model');
   const defaults = TEXT_DEFAULTS[modelType];
@@ -290,7 +286,8 @@ function parseText(
   requireDivides(section, 'num_attention_heads', numAttentionHeads, 'num_key_value_heads', numKeyValueHeads);
 
   const numHiddenLayers = section.integer('num_hidden_layers', 32, MAX_LAYERS);
-  const maxPositionEmbeddings = section.integer('max_position_embeddings', defaults.maxPositionEmbeddings);
+  const maxPositions = section.integer('max_position_embeddings', defaults.maxPositionEmbeddings);
+  const rope = parseRope(section, maxPositions, headDim);
   const attentionBias = llama && section.boolean('attention_bias', false);
   return {
     modelType,
@@ -303,20 +300,25 @@ function parseText(
     headDim,
     hiddenAct: parseActivation(section, 'hidden_act', 'silu'),
     rmsNormEps: section.positive('rms_norm_eps', 1e-6),
-    rope: parseRope(section, maxPositionEmbeddings),
+    rope,
     qkvBias: modelType === 'qwen2' || attentionBias,
     outputBias: attentionBias,
     mlpBias: llama && section.boolean('mlp_bias', false),
-    tieWordEmbeddings: tiedAtRoot || section.boolean('tie_word_embeddings', false),
-    maxPositionEmbeddings,
-    slidingWindow: parseSlidingWindow(section, modelType, numHiddenLayers),
+    tieWordEmbeddings:
+      root.boolean('tie_word_embeddings', false) || section.boolean('tie_word_embeddings', false),
+    maxPositionEmbeddings: stretchedPositions(rope, maxPositions),
+    ...parseWindows(section, modelType, numHiddenLayers),
     bosTokenId: section.has('bos_token_id') ? parseTokenIds(section, 'bos_token_id')[0] : defaults.bosTokenId,
-    eosTokenIds: section.has('eos_token_id')
-      ? parseTokenIds(section, 'eos_token_id')
-      : defaults.eosTokenId === undefined
-        ? []
-        : [defaults.eosTokenId],
+    eosTokenIds: parseEnds(root, section, defaults),
   };
+}
+
+/** Where no generation_config.json says it: at the top level of config.json, in text_config, or as the class has it. */
+function parseEnds(root: Section, section: Section, { eosTokenId }: TextDefaults): number[] {
+  const atRoot = parseTokenIds(root, 'eos_token_id');
+  if (atRoot.length > 0) return atRoot;
+  if (section.has('eos_token_id')) return parseTokenIds(section, 'eos_token_id');
+  return eosTokenId === undefined ? [] : [eosTokenId];
 }
 
 /** Token ids as HF writes them: a number, a list of numbers, or null. */
@@ -335,38 +337,48 @@ export function tokenIdList(value: unknown, where: string): number[] {
   return ids as number[];
 }
 
-function parseSlidingWindow(
+function parseWindows(
   section: Section,
   modelType: TextConfig['modelType'],
   layers: number,
-): number | undefined {
-  if (modelType === 'llama') return undefined;
-  if (modelType === 'mistral')
-    return section.has('sliding_window') ? section.optionalInteger('sliding_window', 1) : 4096;
-
-  // Qwen2: off unless asked for, and then only from layer max_window_layers on.
-  if (!section.boolean('use_sliding_window', false)) return undefined;
+): Pick<TextConfig, 'slidingWindow' | 'fullAttentionLayers'> {
+  if (modelType === 'llama') return { slidingWindow: undefined };
   const window = section.has('sliding_window') ? section.optionalInteger('sliding_window', 1) : 4096;
-  if (window === undefined) return undefined;
-  const types = section.value('layer_types');
+  if (modelType === 'mistral') return { slidingWindow: window };
+
+  // Qwen2: off unless asked for, and then only from layer max_window_layers on, or where layer_types says so.
+  if (!section.boolean('use_sliding_window', false) || window === undefined)
+    return { slidingWindow: undefined };
   const firstWindowed = section.optionalInteger('max_window_layers', 0) ?? 28;
-  const windowed = Array.isArray(types)
-    ? types.filter((type) => type === 'sliding_attention').length
-    : Math.max(0, layers - firstWindowed);
-  if (windowed === 0) return undefined;
-  if (windowed < layers)
-    throw unsupported('mixture of sliding and full attention layers', `${windowed} of ${layers}`, [
-      'one kind of attention in all layers',
-    ]);
-  return window;
+  const types = section.value('layer_types');
+  const isFull = (layer: number): boolean =>
+    Array.isArray(types) ? types[layer] !== 'sliding_attention' : layer < firstWindowed;
+  const full = Array.from({ length: layers }, (_, layer) => layer).filter(isFull);
+  if (full.length === layers) return { slidingWindow: undefined };
+  return full.length === 0 ? { slidingWindow: window } : { slidingWindow: window, fullAttentionLayers: full };
 }
 
-function parseRope(section: Section, maxPositionEmbeddings: number): RopeConfig {
+/** Linear and dynamic scaling stretch what max_position_embeddings says; the others may have been counted in already. */
+function stretchedPositions(rope: RopeConfig, maxPositions: number): number {
+  switch (rope.type) {
+    case 'default':
+    case 'longrope':
+      return maxPositions;
+    case 'linear':
+    case 'dynamic':
+      return Math.floor(maxPositions * Math.max(1, rope.factor));
+    case 'llama3':
+    case 'yarn':
+      return Math.max(maxPositions, Math.floor(rope.originalMaxPositions * rope.factor));
+  }
+}
+
+function parseRope(section: Section, maxPositionEmbeddings: number, headDim: number): RopeConfig {
   // `rope_parameters` is transformers 5, `rope_scaling` beside `rope_theta` is everything before it.
-  const parameters =
-    section.section('rope_scaling') ??
-    section.section('rope_parameters') ??
-    new Section({}, `${section.name}.rope_parameters`);
+  const given = ['rope_scaling', 'rope_parameters']
+    .map((key) => section.section(key))
+    .find((parameters) => parameters?.isEmpty === false);
+  const parameters = given ?? new Section({}, `${section.name}.rope_parameters`);
   const theta = parameters.has('rope_theta')
     ? parameters.positive('rope_theta', 10000)
     : section.positive('rope_theta', 10000);
@@ -378,10 +390,12 @@ function parseRope(section: Section, maxPositionEmbeddings: number): RopeConfig 
   const type = parameters.choice(
     key,
     'default',
-    ['default', 'linear', 'dynamic', 'llama3'],
+    ['default', 'linear', 'dynamic', 'llama3', 'yarn', 'longrope'],
     'rotary scaling (rope type)',
   );
   if (type === 'default') return { type, theta };
+  if (type === 'yarn') return parseYarn(parameters, theta, maxPositionEmbeddings);
+  if (type === 'longrope') return parseLongRope(parameters, theta, maxPositionEmbeddings, headDim);
   const factor = parameters.required('factor');
   if (type === 'linear') return { type, theta, factor };
   // transformers scales "dynamic" from max_position_embeddings, whatever else the config says.
@@ -403,6 +417,48 @@ function parseRope(section: Section, maxPositionEmbeddings: number): RopeConfig 
   };
 }
 
+/** YaRN (Peng et al. 2023, arXiv 2309.00071), with the defaults of transformers' `_compute_yarn_parameters`. */
+function parseYarn(parameters: Section, theta: number, maxPositions: number): RopeConfig {
+  const originalMaxPositions = parameters.integer('original_max_position_embeddings', maxPositions);
+  const factor = parameters.positive('factor', maxPositions / originalMaxPositions);
+  const temperature = (scale: number): number => (factor <= 1 ? 1 : 0.1 * scale * Math.log(factor) + 1);
+  const [scale, scaleAll] = [parameters.value('mscale'), parameters.value('mscale_all_dim')];
+  const inferred =
+    scale && scaleAll
+      ? temperature(parameters.required('mscale')) / temperature(parameters.required('mscale_all_dim'))
+      : temperature(1);
+  return {
+    type: 'yarn',
+    theta,
+    factor,
+    originalMaxPositions,
+    betaFast: parameters.positive('beta_fast', 32),
+    betaSlow: parameters.positive('beta_slow', 1),
+    truncate: parameters.boolean('truncate', true),
+    attentionFactor: parameters.positive('attention_factor', inferred),
+  };
+}
+
+/** LongRoPE (Ding et al. 2024, arXiv 2402.13753), with the defaults of transformers' `_compute_longrope_parameters`. */
+function parseLongRope(
+  parameters: Section,
+  theta: number,
+  maxPositions: number,
+  headDim: number,
+): RopeConfig {
+  const originalMaxPositions = parameters.integer('original_max_position_embeddings', maxPositions);
+  const factor = parameters.positive('factor', maxPositions / originalMaxPositions);
+  const inferred = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalMaxPositions));
+  return {
+    type: 'longrope',
+    theta,
+    originalMaxPositions,
+    shortFactors: parameters.positives('short_factor', headDim / 2),
+    longFactors: parameters.positives('long_factor', headDim / 2),
+    attentionFactor: parameters.positive('attention_factor', inferred),
+  };
+}
+
 // ---------------------------------------------------------------------------------------------- reading fields
 
 /** Names that transformers' ACT2FN gives the activations that the engine has. */
@@ -410,6 +466,10 @@ const ACTIVATIONS: Readonly<Record<string, Activation>> = {
   gelu: 'gelu',
   gelu_pytorch_tanh: 'gelu_pytorch_tanh',
   gelu_new: 'gelu_pytorch_tanh',
+  gelu_fast: 'gelu_pytorch_tanh',
+  gelu_accurate: 'gelu_pytorch_tanh',
+  gelu_python_tanh: 'gelu_pytorch_tanh',
+  gelu_python: 'gelu',
   quick_gelu: 'quick_gelu',
   silu: 'silu',
   swish: 'silu',
@@ -442,6 +502,10 @@ class Section {
 
   has(key: string): boolean {
     return Object.hasOwn(this.fields, key);
+  }
+
+  get isEmpty(): boolean {
+    return Object.keys(this.fields).length === 0;
   }
 
   value(key: string): unknown {
@@ -491,6 +555,16 @@ class Section {
     return value;
   }
 
+  /** A list of so many numbers above 0. */
+  positives(key: string, count: number): number[] {
+    const value = this.value(key);
+    const isPositive = (number: unknown): boolean =>
+      typeof number === 'number' && number > 0 && Number.isFinite(number);
+    if (!Array.isArray(value) || value.length !== count || !value.every(isPositive))
+      throw this.wrong(key, value, `${count} numbers above 0`);
+    return value as number[];
+  }
+
   required(key: string): number {
     if (this.value(key) === undefined || this.value(key) === null)
       throw this.wrong(key, undefined, 'a number above 0');
@@ -516,7 +590,7 @@ class Section {
   }
 
   private wrong(key: string, value: unknown, expected: string): ModelError {
-    const found = value === undefined ? 'missing' : JSON.stringify(value);
+    const found = value === undefined ? 'missing' : JSON.stringify(value).slice(0, 200);
     return invalid(`${this.name}: "${key}" is ${found}`, `Expected ${expected}.`);
   }
 }

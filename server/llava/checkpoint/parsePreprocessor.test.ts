@@ -42,7 +42,33 @@ describe('parsePreprocessor', () => {
       std: fields.image_std,
       resample: 3,
       shortestEdge: 336,
+      padsToSquare: false,
+      background: [122, 116, 104],
     });
+  });
+
+  it('takes what is left out from the processor that the file names, not from the tower', () => {
+    const size = { height: 384, width: 384 };
+    expect(
+      parse({ image_processor_type: 'CLIPImageProcessor', size, crop_size: size }, siglip),
+    ).toMatchObject({
+      shortestEdge: undefined,
+      mean: [0.48145466, 0.4578275, 0.40821073],
+      std: [0.26862954, 0.26130258, 0.27577711],
+    });
+    expect(
+      parse({ image_processor_type: 'CLIPImageProcessorFast', size: 384, crop_size: 384 }, siglip),
+    ).toMatchObject({ shortestEdge: 384 });
+    expect(
+      parse({ image_processor_type: 'SiglipImageProcessor', size: { height: 336, width: 336 } }),
+    ).toMatchObject({ shortestEdge: undefined, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] });
+  });
+
+  it("reads do_pad of LLaVA's own processor, which CLIP's does not have", () => {
+    const pads = (image_processor_type: string): boolean =>
+      parse({ image_processor_type, do_pad: true, size: { shortest_edge: 336 } }).padsToSquare;
+    expect(pads('LlavaImageProcessor')).toBe(true);
+    expect(pads('CLIPImageProcessor')).toBe(false);
   });
 
   it('reads SigLIP, which squeezes', () => {
@@ -83,6 +109,7 @@ describe('parsePreprocessor', () => {
       rescaleFactor: 1,
       mean: [0, 0, 0],
       std: [1, 1, 1],
+      background: [122, 116, 104],
     });
   });
 

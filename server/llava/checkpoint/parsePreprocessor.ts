@@ -7,7 +7,7 @@ import { invalidFile } from './readJson';
 type Fields = Readonly<Record<string, unknown>>;
 type Triple = readonly [number, number, number];
 
-/** Defaults of transformers' image processors: CLIP's, which all but SigLIP's own share, and SigLIP's. */
+/** Defaults of transformers' image processors: CLIP's, which all but SigLIP's share, and SigLIP's. */
 const CLIP_MEAN: Triple = [0.48145466, 0.4578275, 0.40821073];
 const CLIP_STD: Triple = [0.26862954, 0.26130258, 0.27577711];
 const SIGLIP_MEAN: Triple = [0.5, 0.5, 0.5];
@@ -19,6 +19,8 @@ const BICUBIC = 3;
  *
  * @param json undefined where the checkpoint has neither: then the class defaults at the tower's size
  * @param file for messages
+ * Fields that the file leaves out have the defaults of the processor that it names, whatever the tower is.
+ *
  * @throws ModelError `model.file-invalid`, `model.unsupported-preprocessing`, or `model.preprocessor-size` when the
  *   processor makes images (or tiles) of another size than the tower takes.
  */
@@ -28,8 +30,9 @@ export function parsePreprocessor(
   file: string,
 ): PreprocessorConfig {
   const fields = json ?? {};
-  const clip = vision.hasClassToken;
-  const siglipProcessor = !clip && modelType === 'llava';
+  const named = fields.image_processor_type ?? fields.feature_extractor_type;
+  const processor = typeof named === 'string' ? named : '';
+  const siglip = modelType === 'llava' && processorKind(processor, vision) === 'siglip';
   const flag = (key: string, fallback: boolean): boolean => {
     const value = fields[key] ?? fallback;
     if (typeof value !== 'boolean')
@@ -40,10 +43,10 @@ export function parsePreprocessor(
 
   const resize = parseSize(fields.size, 'size', file);
   // The overview of a tiled model is squeezed to the square and its tiles have that size already: nothing is cropped.
-  const crops = !anyres && flag('do_center_crop', clip);
+  const crops = !anyres && flag('do_center_crop', !siglip);
   const crop = parseSize(fields.crop_size, 'crop_size', file) ?? { square: vision.imageSize };
   // Without a size at all the class default would be 224, whatever the tower: the tower's own size is the only one that works.
-  const own = resize ?? (clip ? { shortestEdge: vision.imageSize } : { square: vision.imageSize });
+  const own = resize ?? (siglip ? { square: vision.imageSize } : { shortestEdge: vision.imageSize });
   // Tiled models squeeze to a square of the shortest edge.
   const size: Size = anyres && own.shortestEdge !== undefined ? { square: own.shortestEdge } : own;
   const shortestEdge = size.shortestEdge;
@@ -85,8 +88,8 @@ export function parsePreprocessor(
   const rescaleFactor = flag('do_rescale', true) ? (fields.rescale_factor ?? 1 / 255) : 1;
   if (typeof rescaleFactor !== 'number' || !(rescaleFactor > 0) || !Number.isFinite(rescaleFactor))
     throw invalidFile(file, `"rescale_factor" is ${JSON.stringify(rescaleFactor)}, not a number above 0.`);
-  const mean = parseTriple(fields.image_mean, siglipProcessor ? SIGLIP_MEAN : CLIP_MEAN, 'image_mean', file);
-  const std = parseTriple(fields.image_std, siglipProcessor ? SIGLIP_STD : CLIP_STD, 'image_std', file);
+  const mean = parseTriple(fields.image_mean, siglip ? SIGLIP_MEAN : CLIP_MEAN, 'image_mean', file);
+  const std = parseTriple(fields.image_std, siglip ? SIGLIP_STD : CLIP_STD, 'image_std', file);
   if (std.some((value) => value <= 0))
     throw invalidFile(file, '"image_std" has a value that is not above 0.');
   return {
@@ -96,7 +99,17 @@ export function parsePreprocessor(
     std: normalizes ? std : [1, 1, 1],
     resample,
     shortestEdge,
+    padsToSquare: processor.startsWith('LlavaImageProcessor') && flag('do_pad', false),
+    // The integer part, as LLaVA's expand2square takes it.
+    background: [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)],
   };
+}
+
+/** By name (with or without "Fast" and the like behind it); files of unknown processors are read as the tower's own. */
+function processorKind(name: string, vision: LlavaConfig['vision']): 'clip' | 'siglip' {
+  if (/^siglip/i.test(name)) return 'siglip';
+  if (/^(clip|llava)/i.test(name)) return 'clip';
+  return vision.hasClassToken ? 'clip' : 'siglip';
 }
 
 type Size = { shortestEdge: number; square?: undefined } | { square: number; shortestEdge?: undefined };

@@ -1,5 +1,5 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
-import type { TextConfig } from '../checkpoint/config';
+import { rotaryScale, type RopeConfig, type TextConfig, windowOf } from '../checkpoint/config';
 import type { LayerScore } from '../reduction/reduction';
 import { activate, find, linear, linears, rmsNorm } from './layers';
 import { GraphBuilder, type OnnxModel, type Value } from './onnx';
@@ -43,12 +43,12 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
   const shared: SharedInputs = {
     cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
     sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
-    mask: emitCausalMask(graph, text),
+    mask: emitCausalMasks(graph),
   };
 
   for (let layer = part.from; layer < part.to; layer++) {
     hidden = emitLayer(graph, tensors, text, layer, hidden, shared, (projections) =>
-      emitAttention(graph, text, part, layer, projections, shared.mask),
+      emitAttention(graph, text, part, layer, projections, shared.mask(windowOf(text, layer))),
     );
   }
 
@@ -82,8 +82,8 @@ export interface RotaryInputs {
 }
 
 interface SharedInputs extends RotaryInputs {
-  /** [n, n]: 0 where the query may look, -Infinity elsewhere. */
-  mask: Value;
+  /** [n, n], for a window: 0 where the query may look, -Infinity elsewhere. */
+  mask: (window: number | undefined) => Value;
 }
 
 /** What attention works on: rotated query and key, and value, [1, n, width] or [n, width] each. */
@@ -96,18 +96,26 @@ export interface Projections {
   rawKey: Value;
 }
 
-/** Causal (and, for Mistral, windowed) mask among the new rows. Made from positions, so that gaps do not matter. */
-function emitCausalMask(graph: GraphBuilder, text: TextConfig): Value {
+/** Causal (and perhaps windowed) masks among the new rows, each made once. Made from positions, so that gaps do not matter. */
+function emitCausalMasks(graph: GraphBuilder): SharedInputs['mask'] {
   const positions = graph.input('positions', 'float32', ['n']);
   const query = graph.add('Unsqueeze', [positions, graph.integers([1])]);
   const key = graph.add('Unsqueeze', [positions, graph.integers([0])]);
   const distance = graph.add('Sub', [query, key]);
   const future = graph.add('Less', [distance, graph.scalar(0)]);
-  const hide =
-    text.slidingWindow === undefined
-      ? future
-      : graph.add('Or', [future, graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow)])]);
-  return graph.add('Where', [hide, graph.scalar(-Infinity), graph.scalar(0)]);
+  const masks = new Map<number | undefined, Value>();
+  return (window) => {
+    let mask = masks.get(window);
+    if (mask === undefined) {
+      const hide =
+        window === undefined
+          ? future
+          : graph.add('Or', [future, graph.add('GreaterOrEqual', [distance, graph.scalar(window)])]);
+      mask = graph.add('Where', [hide, graph.scalar(-Infinity), graph.scalar(0)]);
+      masks.set(window, mask);
+    }
+    return mask;
+  };
 }
 
 /** One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. */
@@ -226,7 +234,9 @@ function emitAttention(
       const [cos, sin] = ['pastCos', 'pastSin'].map((name) =>
         graph.input(name, 'float32', [`capacity.${layer}`, headDim / 2]),
       );
-      return graph.add('Concat', [rotateBack(graph, pastKey, { cos, sin }), newKeys()], { axis: 1 });
+      return graph.add('Concat', [rotateBack(graph, pastKey, { cos, sin }, text.rope), newKeys()], {
+        axis: 1,
+      });
     };
     lastMask = () => graph.add('Concat', [lastRow(graph, bias, 0), newMask()], { axis: 1 });
   } else {
@@ -272,10 +282,18 @@ function rotate(graph: GraphBuilder, input: Value, shared: RotaryInputs, width: 
 }
 
 /** Keys [kvHeads, n, headDim] as they were before their rotation by cos/sin: the same angles the other way round. */
-export function rotateBack(graph: GraphBuilder, keys: Value, { cos, sin }: RotaryInputs): Value {
+export function rotateBack(
+  graph: GraphBuilder,
+  keys: Value,
+  { cos, sin }: RotaryInputs,
+  rope: RopeConfig,
+): Value {
   const batched = graph.add('Unsqueeze', [keys, graph.integers([0])]);
   const rotated = graph.add('RotaryEmbedding', [batched, graph.integers([0]), cos, graph.add('Neg', [sin])]);
-  return graph.add('Squeeze', [rotated, graph.integers([0])]);
+  const unrotated = graph.add('Squeeze', [rotated, graph.integers([0])]);
+  // Cosines and sines are scaled, and have been applied twice by now.
+  const scale = rotaryScale(rope);
+  return scale === 1 ? unrotated : graph.add('Mul', [unrotated, graph.scalar(1 / scale ** 2)]);
 }
 
 /** [.., n, heads * headDim] -> [kvHeads, groups * n, headDim] */

@@ -1,5 +1,5 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
-import type { TextConfig } from '../checkpoint/config';
+import { type TextConfig, windowOf } from '../checkpoint/config';
 import type { AttentionKernel } from '../runtime/device';
 import {
   type DecoderGraph,
@@ -52,12 +52,15 @@ export function emitDevicePiece(
   const positions = graph.input('positions', 'float32', ['n']);
   const keyPositions = graph.input('keyPositions', 'float32', ['keys']);
   const keys = graph.add('Shape', [keyPositions]);
-  const mask = once(() => emitMask(graph, text, positions, keyPositions));
+  const whole = once(() => emitMask(graph, undefined, positions, keyPositions));
+  const windowed = once(() => emitMask(graph, text.slidingWindow, positions, keyPositions));
   const rows: Value[] = [];
   for (let layer = piece.from; layer < piece.to; layer++) {
     // The fused kernel takes the order of rows for their distance, which is wrong for a window over gapped positions.
     const scored = piece.score !== undefined && layer === piece.to - 1;
-    const fused = kernel === 'fused' && text.slidingWindow === undefined && !scored;
+    const window = windowOf(text, layer);
+    const mask = window === undefined ? whole : windowed;
+    const fused = kernel === 'fused' && window === undefined && !scored;
     const attend = fused ? emitFusedAttention : emitPlainAttention;
     hidden = emitLayer(graph, tensors, text, layer, hidden, rotary, (projections) => {
       const cache = emitCacheInputs(graph, text, layer);
@@ -77,7 +80,7 @@ export function emitDevicePiece(
             const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
               graph.floatInput(name, ['keys', text.headDim / 2]),
             );
-            return rotateBack(graph, attention.key, { cos, sin });
+            return rotateBack(graph, attention.key, { cos, sin }, text.rope);
           },
           lastMask: () => lastRow(graph, mask(), 0),
         });
@@ -144,17 +147,22 @@ function emitCacheInputs(graph: GraphBuilder, text: TextConfig, layer: number): 
   };
 }
 
-/** [n, keys]: 0 where the query may look, -Infinity elsewhere. Causal and, for Mistral, within the window. */
-function emitMask(graph: GraphBuilder, text: TextConfig, positions: Value, keyPositions: Value): Value {
+/** [n, keys]: 0 where the query may look, -Infinity elsewhere. Causal and, where there is one, within the window. */
+function emitMask(
+  graph: GraphBuilder,
+  window: number | undefined,
+  positions: Value,
+  keyPositions: Value,
+): Value {
   const query = graph.add('Unsqueeze', [positions, graph.integers([1])]);
   const key = graph.add('Unsqueeze', [keyPositions, graph.integers([0])]);
   const distance = graph.add('Sub', [query, key]);
   const [never, always] = [graph.scalar(-Infinity), graph.scalar(0)];
   // Positions above 2048 are no half-precision numbers.
   const future = graph.add('Less', [distance, graph.scalar(0, 'float32')]);
-  if (text.slidingWindow === undefined) return graph.add('Where', [future, never, always]);
+  if (window === undefined) return graph.add('Where', [future, never, always]);
   // Not "Or", which would be computed on the CPU.
-  const far = graph.add('GreaterOrEqual', [distance, graph.scalar(text.slidingWindow, 'float32')]);
+  const far = graph.add('GreaterOrEqual', [distance, graph.scalar(window, 'float32')]);
   return graph.add('Where', [future, never, graph.add('Where', [far, never, always])]);
 }
 

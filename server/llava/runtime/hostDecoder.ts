@@ -1,4 +1,4 @@
-import type { TextConfig } from '../checkpoint/config';
+import { type TextConfig, windowOf } from '../checkpoint/config';
 import type { DecoderGraph } from '../graph/decoder';
 import type { Matrix } from '../matrix';
 import {
@@ -129,7 +129,7 @@ export class HostDecoder implements DecoderRunner {
       const layer = this.cache.layers[index];
       const { keys, values, capacity } = layer.length > 0 ? layer : emptyPast(text);
       const shape = [text.numKeyValueHeads, capacity, text.headDim];
-      const bias = layer.length > 0 ? layer.biasFor(positions, text.slidingWindow) : HIDDEN_ROW;
+      const bias = layer.length > 0 ? layer.biasFor(positions, windowOf(text, index)) : HIDDEN_ROW;
       feeds[`pastKey.${index}`] = floatTensor(keys, shape);
       feeds[`pastValue.${index}`] = floatTensor(values, shape);
       feeds[`bias.${index}`] = floatTensor(bias.data, [bias.rows, capacity]);

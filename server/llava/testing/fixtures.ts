@@ -32,11 +32,13 @@ export const CHECKPOINT_FIXTURES = [
   'clip-llama',
   'clip-llama-defaults',
   'clip-llama-llama3-bfloat16',
+  'clip-llama-yarn',
   'clip-mistral-layers-sharded',
   'clip-qwen2-two-images',
   'siglip-llama-bias-linear',
   'siglip-qwen2',
   'siglip-qwen2-float16',
+  'siglip-qwen2-longrope-windows',
 ] as const;
 
 /** Seeded tiny checkpoints of models that cut pictures into tiles. */

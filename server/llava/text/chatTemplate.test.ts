@@ -52,6 +52,17 @@ async function withTemplate(chatTemplate: string | undefined): Promise<Checkpoin
 }
 
 describe('renderPrompt', () => {
+  it.each([
+    // What Python makes of each is right of it.
+    [String.raw`{{ '<\s>' }}`, String.raw`<\s>`],
+    [String.raw`{{ "a\\s\d" + '\'\n' }}`, String.raw`a\s\d` + "'\n"],
+    [String.raw`{# it's \s #}\s{{ '}}\-' }}`, String.raw`\s}}\-`],
+  ])('reads a backslash that begins no escape sequence as Python does: %s', async (source, expected) => {
+    const rest = '{% for part in messages[0].content %}{{ part.text or "<image>" }}{% endfor %}';
+    const checkpoint = await withTemplate(source + rest);
+    expect(renderPrompt(checkpoint, { question: 'Why?', images: 1 })).toBe(`${expected}<image>Why?`);
+  });
+
   it('falls back to the form of LLaVA-1.5 without a template', async () => {
     const checkpoint = await withTemplate(undefined);
     expect(renderPrompt(checkpoint, { question: 'Why?', images: 1 })).toBe('USER: <image>\nWhy? ASSISTANT:');

@@ -74,9 +74,31 @@ export function renderPrompt(checkpoint: Checkpoint, parts: PromptParts): string
   );
 }
 
+/** A comment, or an expression or statement with the texts in it: what stands outside of these is no code. */
+const TAG = /\{#[^]*?#\}|\{[{%](?:'(?:\\[^]|[^'\\])*'|"(?:\\[^]|[^"\\])*"|(?![%}]\})[^'"])*/g;
+const TEXT_IN_TAG = /'(?:\\[^]|[^'\\])*'|"(?:\\[^]|[^"\\])*"/g;
+/** A backslash before a character with which Python, in which templates are written, knows no escape sequence. */
+const PLAIN_BACKSLASH = /\\(\\|[^\\'"abfnrtvxuUN0-7\n])/g;
+
+/**
+ * In Python, and so in jinja2, a backslash before any other character is just a backslash; the library here refuses it.
+ * The template of llava-v1.6-mistral ends its turns with '<\s>'.
+ */
+function withPlainBackslashes(source: string): string {
+  return source.replace(TAG, (tag) =>
+    tag.startsWith('{#')
+      ? tag
+      : tag.replace(TEXT_IN_TAG, (text) =>
+          text.replace(PLAIN_BACKSLASH, (sequence, next: string) =>
+            next === '\\' ? sequence : `\\${sequence}`,
+          ),
+        ),
+  );
+}
+
 function compile(source: string): Template {
   try {
-    return new Template(source);
+    return new Template(withPlainBackslashes(source));
   } catch (error) {
     throw templateError(
       (error as Error).message,

@@ -46,7 +46,8 @@ interface AddedToken {
   special: boolean;
 }
 
-function addedTokens(tokenizerJson: object): AddedToken[] {
+/** The tokens of a tokenizer.json that are found in a text as they stand, before anything is encoded. */
+export function addedTokens(tokenizerJson: object): AddedToken[] {
   const tokens: unknown = (tokenizerJson as { added_tokens?: unknown }).added_tokens;
   if (!Array.isArray(tokens)) return [];
   return tokens.filter(

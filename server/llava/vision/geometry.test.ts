@@ -39,6 +39,15 @@ describe('fitSquare pad', () => {
 });
 
 describe('fitSquare crop', () => {
+  it("shows the middle of the square around the image where LLaVA's processor pads", () => {
+    // 60 x 20 -> 60 x 60 with 20 above and below -> 40 x 40 -> the middle 30 x 30, 5 from each side.
+    const { canvas, scaled, window, source } = fitSquare(60, 20, 30, 'crop', 40, true);
+    expect(canvas).toEqual({ x: 0, y: -20, width: 60, height: 60 });
+    expect(scaled).toEqual({ width: 40, height: 40 });
+    expect(window).toEqual({ x: 5, y: 5 });
+    expect(source).toEqual({ x: 7.5, y: -12.5, width: 45, height: 45 });
+  });
+
   it('cuts the middle of the long side out, as CLIP does', () => {
     const { source } = fitSquare(1920, 1080, 336, 'crop', 336);
     // 1920 -> 597 columns, of which 336 from 130 on: 56 % of the width.

@@ -21,6 +21,7 @@ export interface SquareFit {
  * @param modelSize side of the tower's square in pixels
  * @param shortestEdge `crop` only: CLIP's processor scales the short side to this and cuts the middle out; undefined =
  *   SigLIP's processor, which cuts nothing but squeezes the image to the square
+ * @param padsToSquare `crop` only: LLaVA's processor with do_pad does so to the square around the image
  */
 export function fitSquare(
   width: number,
@@ -28,19 +29,23 @@ export function fitSquare(
   modelSize: number,
   fit: Fit,
   shortestEdge?: number,
+  padsToSquare = false,
 ): SquareFit {
   let canvas: PixelRect = { x: 0, y: 0, width, height };
   let scaled = { width: modelSize, height: modelSize };
-  if (fit === 'pad') {
+  if (fit === 'pad' || padsToSquare) {
     const side = Math.max(width, height);
     // Whole pixels, as LLaVA's expand2square pastes. (0 - 0 is 0, where -0 would be a number of its own.)
     const x = 0 - Math.floor((side - width) / 2);
     const y = 0 - Math.floor((side - height) / 2);
     canvas = { x, y, width: side, height: side };
-  } else if (shortestEdge !== undefined) {
+  }
+  if (fit === 'crop' && shortestEdge !== undefined) {
+    const [short, long] = [Math.min(canvas.width, canvas.height), Math.max(canvas.width, canvas.height)];
     // The long side is rounded down, as transformers does.
-    const long = Math.floor((shortestEdge * Math.max(width, height)) / Math.min(width, height));
-    scaled = width <= height ? { width: shortestEdge, height: long } : { width: long, height: shortestEdge };
+    const end = Math.floor((shortestEdge * long) / short);
+    scaled =
+      canvas.width === short ? { width: shortestEdge, height: end } : { width: end, height: shortestEdge };
   }
   const window = {
     x: Math.floor((scaled.width - modelSize) / 2),

@@ -29,6 +29,8 @@ function preprocessor(processor: 'clip' | 'siglip', size: number): PreprocessorC
     std: std as [number, number, number],
     resample: 3,
     shortestEdge: processor === 'clip' ? size : undefined,
+    padsToSquare: false,
+    background: [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)],
   };
 }
 
@@ -106,6 +108,8 @@ describe('content smaller than the square', () => {
     std: [1, 1, 1],
     resample: 3,
     shortestEdge: undefined,
+    padsToSquare: false,
+    background: [127, 63, 191],
   } as const;
   const image = { width: 96, height: 96, rgb: new Uint8Array(96 * 96 * 3).fill(200) };
 

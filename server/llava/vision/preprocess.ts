@@ -21,6 +21,7 @@ export interface PreprocessedImage {
  *
  * - `crop` is the checkpoint's own processor. CLIP: the short side is scaled to `shortestEdge` and the middle cut out (a
  *   16:9 screenshot loses 44 % of its width). SigLIP: the image is squeezed to the square, nothing is cut.
+ *   LLaVA's own processor may do either with the square around the image.
  * - `pad` is the original LLaVA: the image centred on a square of the mean colour, nothing is cut or squeezed.
  *
  * `content` shrinks what would fill the square to that many patches in its top left corner (the control `downscale`).
@@ -34,11 +35,9 @@ export function preprocessImage(
   patchSize: number,
   content?: Grid,
 ): PreprocessedImage {
-  const { size, mean, resample: filter, shortestEdge } = preprocessor;
+  const { size, background, resample: filter, shortestEdge, padsToSquare } = preprocessor;
   const patches = patchesPerSide({ imageSize: size, patchSize });
-  const fitted = fitSquare(image.width, image.height, size, fit, shortestEdge);
-  // The integer part, as LLaVA's expand2square takes it.
-  const fill: Rgb = [Math.trunc(mean[0] * 255), Math.trunc(mean[1] * 255), Math.trunc(mean[2] * 255)];
+  const fitted = fitSquare(image.width, image.height, size, fit, shortestEdge, padsToSquare);
   // All patches are the whole square, also the rest of it that no patch covers.
   const side = (wanted: number): number => (wanted < patches ? wanted * patchSize : size);
   const width = content ? side(content.columns) : size;
@@ -46,12 +45,12 @@ export function preprocessImage(
   const shrunk = shrink(fitted, width / size, height / size);
   const picture = resample(image, {
     canvas: shrunk.canvas,
-    fill,
+    fill: background,
     scaled: shrunk.scaled,
     window: { ...shrunk.window, width, height },
     filter,
   });
-  const rgb = width === size && height === size ? picture : paste(picture, width, height, size, fill);
+  const rgb = width === size && height === size ? picture : paste(picture, width, height, size, background);
   return {
     pixelValues: normalize(rgb, size, preprocessor),
     pixels: cutPatches(rgb, patches, patches, patchSize, size),
@@ -144,8 +143,6 @@ function cutOut(
   return cut;
 }
 
-type Rgb = [number, number, number];
-
 /** The fit whose window shows the same picture in a part of the square; the square then reaches beyond the picture. */
 function shrink(fit: SquareFit, horizontal: number, vertical: number): SquareFit {
   if (horizontal === 1 && vertical === 1) return fit;
@@ -162,7 +159,13 @@ function shrink(fit: SquareFit, horizontal: number, vertical: number): SquareFit
 }
 
 /** @param picture [height, width, 3]   @returns [size, size, 3], the picture in the top left corner */
-function paste(picture: Uint8Array, width: number, height: number, size: number, fill: Rgb): Uint8Array {
+function paste(
+  picture: Uint8Array,
+  width: number,
+  height: number,
+  size: number,
+  fill: PreprocessorConfig['background'],
+): Uint8Array {
   const canvas = new Uint8Array(size * size * 3);
   for (let i = 0; i < canvas.length; i++) canvas[i] = fill[i % 3];
   for (let row = 0; row < height; row++) {
