@@ -97,7 +97,7 @@ export function difference(a: Float32Array, b: Float32Array): number {
 }
 
 async function greedy(model: LlavaModel, prompt: Prompt): Promise<number[]> {
-  using decoding = plainDecoding(model, {
+  await using decoding = plainDecoding(model, {
     imageTokens: prompt.imageTokens.length,
     capacity: prompt.labels.length + ANSWER_TOKENS,
   });
