@@ -28,27 +28,36 @@ export interface DecoderGraph {
  *
  * Inputs: `hidden` [n, dim]; `cos`, `sin` [n, headDim/2] of the rows' own (possibly gapped) positions;
  * `positions` [n] (float) for the causal mask; with `past`, per layer i: `pastKey.i`, `pastValue.i`
- * [kvHeads, capacity, headDim] and `bias.i` [1 or n, capacity] (0 = visible, -Infinity = hidden or unused); `textStart` [1] for
+ * [kvHeads, 1, capacity, headDim] and `bias.i` [1 or n, capacity] (0 = visible, -Infinity = hidden or unused); `textStart` [1] for
  * the score `textQueries`; with `past` and the score `lastQueryNoRotary`, `pastCos`, `pastSin` [capacity, headDim/2] of the cached rows.
  *
- * Outputs: per layer `key.i`, `value.i` [kvHeads, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
+ * Outputs: per layer `key.i`, `value.i` [kvHeads, 1, n, headDim] of the NEW rows only, `attention.i` [(heads,) capacity + n];
  * `nextHidden` [n, dim] or `logits` [1 or n, vocabulary]; `score` [(capacity +) n].
  *
  * The cache is an input but never an output ("two-part" attention): onnxruntime's binding copies every output, so
  * a cache that went in and out would cost more at every step than the attention itself.
+ *
+ * Query heads that share keys are a dimension of their own, over which the products repeat the keys. With their rows below each other
+ * there would be one product per key head, but of several rows at a step, for which onnxruntime first copies the keys into another
+ * order; for one row and a factor of 1 it reads them as they lie (SmolLM2's shape, 600 rows, runs in turn: a step takes an eighth less).
  */
 export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderGraph): OnnxModel {
   const graph = new GraphBuilder(`decoder ${part.from}-${part.to}`);
   let hidden = graph.input('hidden', 'float32', ['n', text.hiddenSize]);
-  const shared: SharedInputs = {
+  const rotary = {
     cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
     sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
+  };
+  const scale = graph.scalar(1 / Math.sqrt(text.headDim));
+  const shared: SharedInputs = {
+    rotary,
+    scaledRotary: { cos: graph.add('Mul', [rotary.cos, scale]), sin: graph.add('Mul', [rotary.sin, scale]) },
     mask: emitCausalMasks(graph),
   };
 
   for (let layer = part.from; layer < part.to; layer++) {
-    hidden = emitLayer(graph, tensors, text, layer, hidden, shared, (projections) =>
-      emitAttention(graph, text, part, layer, projections, shared.mask(windowOf(text, layer))),
+    hidden = emitLayer(graph, tensors, text, layer, hidden, (projections) =>
+      emitAttention(graph, text, part, layer, projections, shared),
     );
   }
 
@@ -81,19 +90,19 @@ export interface RotaryInputs {
   sin: Value;
 }
 
-interface SharedInputs extends RotaryInputs {
+interface SharedInputs {
+  rotary: RotaryInputs;
+  /** Turns and divides by sqrt(headDim), for queries. */
+  scaledRotary: RotaryInputs;
   /** [n, n], for a window: 0 where the query may look, -Infinity elsewhere. */
   mask: (window: number | undefined) => Value;
 }
 
-/** What attention works on: rotated query and key, and value, [1, n, width] or [n, width] each. */
+/** What attention works on, before the rotary embedding [n, width]. */
 export interface Projections {
   query: Value;
   key: Value;
   value: Value;
-  /** Before the rotary embedding. */
-  rawQuery: Value;
-  rawKey: Value;
 }
 
 /** Causal (and perhaps windowed) masks among the new rows, each made once. Made from positions, so that gaps do not matter. */
@@ -125,12 +134,11 @@ export function emitLayer(
   text: TextConfig,
   layer: number,
   input: Value,
-  rotary: RotaryInputs,
   attend: (projections: Projections) => Value,
 ): Value {
   const prefix = `${DECODER}.layers.${layer}`;
   const normed = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
-  const mixed = attend(emitProjections(graph, tensors, text, layer, normed, rotary));
+  const mixed = attend(emitProjections(graph, tensors, text, layer, normed));
   const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
   const attended = graph.add('Add', [input, projected]);
 
@@ -151,7 +159,6 @@ function emitProjections(
   text: TextConfig,
   layer: number,
   normed: Value,
-  rotary: RotaryInputs,
 ): Projections {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   const parts = [
@@ -160,14 +167,8 @@ function emitProjections(
     { name: 'v_proj', width: kvHeads * headDim },
   ];
   const prefix = `${DECODER}.layers.${layer}.self_attn`;
-  const [rawQuery, rawKey, value] = linears(graph, tensors, normed, prefix, 'qkv_proj', parts, text.qkvBias);
-  return {
-    query: rotate(graph, rawQuery, rotary, heads * headDim),
-    key: rotate(graph, rawKey, rotary, kvHeads * headDim),
-    value,
-    rawQuery,
-    rawKey,
-  };
+  const [query, key, value] = linears(graph, tensors, normed, prefix, 'qkv_proj', parts, text.qkvBias);
+  return { query, key, value };
 }
 
 /** Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]. */
@@ -177,71 +178,55 @@ function emitAttention(
   part: DecoderGraph,
   layer: number,
   projections: Projections,
-  mask: Value,
+  { rotary, scaledRotary, mask: maskOf }: SharedInputs,
 ): Value {
+  const mask = maskOf(windowOf(text, layer));
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
-  const groups = heads / kvHeads;
-  const query = splitQueryHeads(graph, projections.query, kvHeads, groups, headDim);
-  const key = splitKeyHeads(graph, projections.key, kvHeads, headDim);
-  const value = splitKeyHeads(graph, projections.value, kvHeads, headDim);
-  graph.output(`key.${layer}`, key, 'float32', [kvHeads, 'n', headDim]);
-  graph.output(`value.${layer}`, value, 'float32', [kvHeads, 'n', headDim]);
-
-  // [kvHeads, groups * n, keys] for the products, [kvHeads, groups, n, keys] for mask and softmax.
-  const scoresOver = (keys: Value): Value => {
-    const scale = { transB: 1, alpha: { float: 1 / Math.sqrt(headDim) } };
-    const flat = graph.add('FusedMatMul', [query, keys], scale);
-    return graph.add('Reshape', [
-      flat,
-      graph.add(
-        'Concat',
-        [graph.integers([kvHeads, groups, -1]), graph.add('Shape', [keys], { start: 1, end: 2 })],
-        { axis: 0 },
-      ),
-    ]);
+  // [kvHeads, groups, n, headDim], and [kvHeads, 1, n, headDim] for keys and values
+  const byHead = (rows: Value, groups: number): Value => {
+    const shaped = graph.add('Reshape', [rows, graph.integers([-1, kvHeads, groups, headDim])]);
+    return graph.add('Transpose', [shaped], { perm: [1, 2, 0, 3] });
   };
-  const mixOver = (probabilities: Value, values: Value): Value => {
-    const flat = graph.add('Reshape', [
-      probabilities,
-      graph.add(
-        'Concat',
-        [graph.integers([kvHeads, -1]), graph.add('Shape', [values], { start: 1, end: 2 })],
-        { axis: 0 },
-      ),
-    ]);
-    return graph.add('MatMul', [flat, values]);
-  };
+  const query = turn(graph, byHead(projections.query, heads / kvHeads), scaledRotary);
+  const key = turn(graph, byHead(projections.key, 1), rotary);
+  const value = byHead(projections.value, 1);
+  graph.output(`key.${layer}`, key, 'float32', [kvHeads, 1, 'n', headDim]);
+  graph.output(`value.${layer}`, value, 'float32', [kvHeads, 1, 'n', headDim]);
 
+  const scoresOver = (keys: Value): Value => graph.add('FusedMatMul', [query, keys], { transB: 1 });
   const newScores = graph.add('Add', [scoresOver(key), mask]);
+  // [kvHeads, groups, n, keys]
   let probabilities: Value;
   let mixed: Value;
-  let keysBeforeRotary = (): Value => splitKeyHeads(graph, projections.rawKey, kvHeads, headDim);
+  let keysBeforeRotary = (): Value => splitKeyHeads(graph, projections.key, kvHeads, headDim);
   let lastMask = (): Value => lastRow(graph, mask, 0);
   if (part.past) {
-    const pastKey = graph.input(`pastKey.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
-    const pastValue = graph.input(`pastValue.${layer}`, 'float32', [kvHeads, `capacity.${layer}`, headDim]);
+    const [pastKey, pastValue] = ['pastKey', 'pastValue'].map((name) =>
+      graph.input(`${name}.${layer}`, 'float32', [kvHeads, 1, `capacity.${layer}`, headDim]),
+    );
     const bias = graph.input(`bias.${layer}`, 'float32', ['biasRows', `capacity.${layer}`]);
     const pastScores = graph.add('Add', [scoresOver(pastKey), bias]);
     const scores = graph.add('Concat', [pastScores, newScores], { axis: 3 });
     probabilities = graph.add('Softmax', [scores], { axis: -1 });
-    const capacity = graph.add('Shape', [pastKey], { start: 1, end: 2 });
+    const capacity = graph.add('Shape', [pastKey], { start: 2, end: 3 });
     const last = graph.integers([3]);
     const onPast = graph.add('Slice', [probabilities, graph.integers([0]), capacity, last]);
     const onNew = graph.add('Slice', [probabilities, capacity, graph.integers([TO_THE_END]), last]);
-    mixed = graph.add('Add', [mixOver(onPast, pastValue), mixOver(onNew, value)]);
+    mixed = graph.add('Add', [graph.add('MatMul', [onPast, pastValue]), graph.add('MatMul', [onNew, value])]);
     const [newKeys, newMask] = [keysBeforeRotary, lastMask];
     keysBeforeRotary = () => {
       const [cos, sin] = ['pastCos', 'pastSin'].map((name) =>
         graph.input(name, 'float32', [`capacity.${layer}`, headDim / 2]),
       );
-      return graph.add('Concat', [rotateBack(graph, pastKey, { cos, sin }, text.rope), newKeys()], {
+      const rotated = graph.add('Squeeze', [pastKey, graph.integers([1])]);
+      return graph.add('Concat', [rotateBack(graph, rotated, { cos, sin }, text.rope), newKeys()], {
         axis: 1,
       });
     };
     lastMask = () => graph.add('Concat', [lastRow(graph, bias, 0), newMask()], { axis: 1 });
   } else {
     probabilities = graph.add('Softmax', [newScores], { axis: -1 });
-    mixed = mixOver(probabilities, value);
+    mixed = graph.add('MatMul', [probabilities, value]);
   }
 
   graph.sideOutput(() => {
@@ -256,7 +241,7 @@ function emitAttention(
         'score',
         emitScore(graph, text, score, {
           probabilities,
-          rawQuery: projections.rawQuery,
+          rawQuery: projections.query,
           keysBeforeRotary,
           lastMask,
         }),
@@ -265,7 +250,8 @@ function emitAttention(
       ),
     );
   }
-  return joinQueryHeads(graph, mixed, heads, headDim);
+  const rowsFirst = graph.add('Transpose', [mixed], { perm: [2, 0, 1, 3] });
+  return graph.add('Reshape', [rowsFirst, graph.integers([-1, heads * headDim])]);
 }
 
 /** [kvHeads, groups * n, headDim] -> [n, heads * headDim] */
@@ -275,10 +261,14 @@ export function joinQueryHeads(graph: GraphBuilder, mixed: Value, heads: number,
   return graph.add('Reshape', [rowsFirst, graph.integers([-1, heads * headDim])]);
 }
 
-/** Rotary position embedding of [n, width] by the rows' own cos/sin: row s of the cache belongs to row s of the input. */
-function rotate(graph: GraphBuilder, input: Value, shared: RotaryInputs, width: number): Value {
-  const batched = graph.add('Reshape', [input, graph.integers([1, -1, width])]);
-  return graph.add('RotaryEmbedding', [batched, graph.integers([0]), shared.cos, shared.sin]);
+/** Rotary position embedding of [n, width] by the rows' own cos/sin: -> [1, n, width]. */
+export function rotate(graph: GraphBuilder, input: Value, rotary: RotaryInputs, width: number): Value {
+  return turn(graph, graph.add('Reshape', [input, graph.integers([1, -1, width])]), rotary);
+}
+
+/** The same of [1, n, width] or [.., .., n, headDim]: row s of cos and sin belongs to row s of the input. */
+function turn(graph: GraphBuilder, input: Value, { cos, sin }: RotaryInputs): Value {
+  return graph.add('RotaryEmbedding', [input, graph.integers([0]), cos, sin]);
 }
 
 /** Keys [kvHeads, n, headDim] as they were before their rotation by cos/sin: the same angles the other way round. */
@@ -289,7 +279,7 @@ export function rotateBack(
   rope: RopeConfig,
 ): Value {
   const batched = graph.add('Unsqueeze', [keys, graph.integers([0])]);
-  const rotated = graph.add('RotaryEmbedding', [batched, graph.integers([0]), cos, graph.add('Neg', [sin])]);
+  const rotated = turn(graph, batched, { cos, sin: graph.add('Neg', [sin]) });
   const unrotated = graph.add('Squeeze', [rotated, graph.integers([0])]);
   // Cosines and sines are scaled, and have been applied twice by now.
   const scale = rotaryScale(rope);

@@ -10,6 +10,7 @@ import {
   joinQueryHeads,
   lastRow,
   type Projections,
+  rotate,
   rotateBack,
   scaledProduct,
   splitKeyHeads,
@@ -62,7 +63,12 @@ export function emitDevicePiece(
     const mask = window === undefined ? whole : windowed;
     const fused = kernel === 'fused' && window === undefined && !scored;
     const attend = fused ? emitFusedAttention : emitPlainAttention;
-    hidden = emitLayer(graph, tensors, text, layer, hidden, rotary, (projections) => {
+    hidden = emitLayer(graph, tensors, text, layer, hidden, (raw) => {
+      const projections = {
+        query: rotate(graph, raw.query, rotary, text.numAttentionHeads * text.headDim),
+        key: rotate(graph, raw.key, rotary, text.numKeyValueHeads * text.headDim),
+        value: raw.value,
+      };
       const cache = emitCacheInputs(graph, text, layer);
       const attention = attend(graph, text, piece, projections, cache, keys, mask);
       graph.output(`key.${layer}`, attention.key, graph.float, [text.numKeyValueHeads, 'keys', text.headDim]);
@@ -75,7 +81,7 @@ export function emitDevicePiece(
       if (scored && piece.score) {
         const score = emitScore(graph, text, piece.score, {
           probabilities: attention.probabilities,
-          rawQuery: projections.rawQuery,
+          rawQuery: raw.query,
           keysBeforeRotary: () => {
             const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
               graph.floatInput(name, ['keys', text.headDim / 2]),

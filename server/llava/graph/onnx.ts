@@ -86,6 +86,10 @@ export class GraphBuilder {
   >();
   private readonly weights = new Map<string, TensorSource>();
   private readonly sideOutputs: (() => void)[] = [];
+  /** Values that are outputs, and are called so in the file: a node that passes them on would copy them. */
+  private readonly outputNames = new Map<Value, string>();
+  /** Outputs of nodes. */
+  private readonly computed = new Set<Value>();
   private counter = 0;
 
   /** @param float what the graph computes in; what enters and leaves through {@link floatInput} and {@link floatOutput} is float32. */
@@ -112,7 +116,8 @@ export class GraphBuilder {
 
   /** Makes a value an output of the graph under the given name. */
   output(name: string, value: Value, type: ElementType, dimensions: readonly Dimension[]): void {
-    this.nodes.push({ operator: 'Identity', inputs: [value], outputs: [name], attributes: {} });
+    if (this.computed.has(value) && !this.outputNames.has(value)) this.outputNames.set(value, name);
+    else this.nodes.push({ operator: 'Identity', inputs: [value], outputs: [name], attributes: {} });
     this.outputs.push({ name, type, dimensions });
   }
 
@@ -185,6 +190,7 @@ export class GraphBuilder {
       (_, index) => `${operator}_${id}${index ? `_${index}` : ''}`,
     );
     this.nodes.push({ operator, inputs, outputs: names, attributes });
+    for (const name of names) this.computed.add(name);
     return names;
   }
 
@@ -210,7 +216,11 @@ export class GraphBuilder {
   }
 
   private writeGraph(graph: ProtobufWriter, folder: string | undefined): void {
-    for (const node of this.nodes) graph.message(1, (writer) => writeNode(writer, node));
+    const named = (value: Value): string => this.outputNames.get(value) ?? value;
+    for (const { inputs, outputs, ...node } of this.nodes) {
+      const renamed = { ...node, inputs: inputs.map(named), outputs: outputs.map(named) };
+      graph.message(1, (writer) => writeNode(writer, renamed));
+    }
     graph.string(2, this.name);
     for (const [name, constant] of this.constants) {
       graph.message(5, (tensor) => {

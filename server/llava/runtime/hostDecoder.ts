@@ -128,7 +128,7 @@ export class HostDecoder implements DecoderRunner {
     for (let index = from; index < to; index++) {
       const layer = this.cache.layers[index];
       const { keys, values, capacity } = layer.length > 0 ? layer : emptyPast(text);
-      const shape = [text.numKeyValueHeads, capacity, text.headDim];
+      const shape = [text.numKeyValueHeads, 1, capacity, text.headDim];
       const bias = layer.length > 0 ? layer.biasFor(positions, windowOf(text, index)) : HIDDEN_ROW;
       feeds[`pastKey.${index}`] = floatTensor(keys, shape);
       feeds[`pastValue.${index}`] = floatTensor(values, shape);
