@@ -300,7 +300,7 @@ export class Decoding implements AsyncDisposable {
    * Where the beginning of a prompt (system prompt and images) is kept, if it may be taken over at all. It may in the layers
    * before the first boundary, because a boundary's choice depends on the question. The score at that boundary has to come
    * from the question's own rows, and `columnSum` sums over all rows.
-   * Dynamic rotary scaling depends on the length of the whole prompt once it is longer than the model was trained for.
+   * Dynamic rotary scaling and LongRoPE depend on the length of the whole prompt once it is longer than the model was trained for.
    */
   private prefixPlace({ hidden, labels, tailIds }: Prompt): PrefixPlace | undefined {
     const { rope, numHiddenLayers } = this.options.text;
@@ -308,7 +308,8 @@ export class Decoding implements AsyncDisposable {
     if (!this.options.prefixes || rows === 0 || !tailIds || tailIds.length === 0) return undefined;
     const first = this.boundaries.at(0);
     if (first?.score === 'columnSum') return undefined;
-    if (rope.type === 'dynamic' && labels.length > rope.originalMaxPositions) return undefined;
+    const byLength = rope.type === 'dynamic' || rope.type === 'longrope';
+    if (byLength && labels.length > rope.originalMaxPositions) return undefined;
     const depth = first?.layer ?? numHiddenLayers;
     return { key: PrefixCache.key(hidden.data.subarray(0, rows * hidden.columns), depth), rows };
   }
