@@ -19,11 +19,14 @@ import type { Precision } from '../server/llava/checkpoint/precision';
 import { LlavaModel } from '../server/llava/model';
 import { ROOT } from './evaluationSet';
 import { screenshot } from './performance/engineStages';
+import { median } from './performance/statistics';
 import { codeHash, describeMachine, isShared, load, privateBytes } from './performance/machine';
 import { type RandomCheckpoint, writeRandomCheckpoint } from './randomCheckpoint';
 
 const SIZE = { width: 1920, height: 1080 };
 const ANSWER_TOKENS = 4;
+/** About new pictures, after one that loads the sessions: single questions of the same work differ by a fifth. */
+const TIMED_QUESTIONS = 5;
 
 interface Case {
   readonly name: string;
@@ -137,8 +140,11 @@ async function compare({ name, shape, precision, keep }: Case, folder: string): 
   const first = await measure(folder, precision, keep, { questions: 1, watchMemory: true });
   const rows = [first.imageTokens + first.textTokens];
   const before = await measureSpeed(checkpoint, precision, rows);
-  // Of a second question, so that the sessions are there, and unwatched: reading what a process holds takes a core from it.
-  const timed = await measure(folder, precision, keep, { questions: 2, watchMemory: false });
+  // Unwatched: reading what a process holds takes a core from it.
+  const timed = await measure(folder, precision, keep, {
+    questions: 1 + TIMED_QUESTIONS,
+    watchMemory: false,
+  });
   const measured = { ...timed, memory: first.memory };
   const after = await measureSpeed(checkpoint, precision, rows);
   const predicted = predictQuestion(checkpoint, precision, {
@@ -197,7 +203,10 @@ function measure(
   });
 }
 
-/** In a process of its own: questions one after the other, as the inference process answers them; tells the last one's time. */
+/**
+ * In a process of its own: questions one after the other, as the inference process answers them; tells the median time of those after the
+ * first, or that of the only one.
+ */
 async function answer(
   directory: string,
   precision: Precision,
@@ -208,7 +217,8 @@ async function answer(
     precision,
     cacheDirectory: path.join(directory, 'converted'),
   });
-  let report = '';
+  const [walls, cpus]: [number[], number[]] = [[], []];
+  let tokens: Pick<Measured, 'imageTokens' | 'textTokens'> | undefined;
   for (let question = 0; question < questions; question++) {
     let cpuBefore = process.cpuUsage();
     let wallBefore = performance.now();
@@ -232,10 +242,12 @@ async function answer(
         },
       },
     );
-    const imageTokens = costs.imageTokens.atDecoder;
-    report = JSON.stringify({ wall, cpu, imageTokens, textTokens });
+    tokens = { imageTokens: costs.imageTokens.atDecoder, textTokens };
+    if (question === 0 && questions > 1) continue;
+    walls.push(wall);
+    cpus.push(cpu);
   }
-  process.stdout.write(report);
+  process.stdout.write(JSON.stringify({ wall: median(walls), cpu: median(cpus), ...tokens }));
   await model.dispose();
 }
 
@@ -256,8 +268,8 @@ function render(rows: readonly Comparison[]): string {
 
 Made by \`npm run bench:prediction\` on ${new Date().toISOString().slice(0, 10)}: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random
 checkpoints with the geometry of their families. Memory is private memory at its peak, of a process started as the inference process is,
-weights that are mapped from files not counted. Time is from the prepared image to the first token, with the model loaded; "CPU" is what all cores
-computed, which is what can be compared on a machine that others use.
+weights that are mapped from files not counted. Time is from the prepared image to the first token, with the model loaded, median of ${TIMED_QUESTIONS}
+questions about new pictures; "CPU" is what all cores computed, which is what can be compared on a machine that others use.
 
 Programs that wanted a core while it ran: ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)} on ${availableParallelism()} cores${
     busy

@@ -46,10 +46,13 @@ const MAX_LAYER_BYTES = 256e6;
  * attention scores outgrow the processor's caches.
  */
 const LONG_ROWS = 1400;
-/** Milliseconds of each measurement, at least; and runs, unless one takes as long as the third number says. */
+/**
+ * Runs of each measurement, and its milliseconds, at least; it ends with the run in which the third number of milliseconds is over.
+ * Of single runs of the same work one in five is a fifth dearer than the others, so that two are not enough.
+ */
+const MIN_RUNS = 5;
 const MEASURED_MS = 100;
-const MIN_RUNS = 2;
-const SLOW_MS = 500;
+const SLOW_MS = 1000;
 
 /**
  * Takes some times what a question costs in as many layers as are measured: a second for models of some hundred millions of
@@ -272,5 +275,8 @@ function repeat(values: Float32Array | Uint8Array, valueAt: (index: number) => n
 }
 
 function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1];
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted.length >> 1;
+  // The upper one of an even number would be the slower of two runs.
+  return sorted.length % 2 === 1 ? sorted[upper] : (sorted[upper - 1] + sorted[upper]) / 2;
 }
