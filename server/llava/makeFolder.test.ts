@@ -1,5 +1,5 @@
 import { existsSync, writeFileSync } from 'node:fs';
-import * as nodeFileSystem from 'node:fs/promises';
+import type * as nodeFileSystem from 'node:fs/promises';
 import path from 'node:path';
 
 import { expect, it } from 'vitest';
