@@ -1,6 +1,7 @@
 import { budgetTokens } from './budget';
 import { cosineMatrix, type CosineMatrix, type CosineRow } from './cosine';
 import { highestFree, marked } from './greedy';
+import { KEEP_TOKENS } from './commonParameters';
 import { defineMethod } from './method';
 import { keepAll, keptTokens } from './topK';
 
@@ -18,16 +19,7 @@ export const divPrune = defineMethod(
     places: ['embeddings'],
     needs: [],
     control: false,
-    parameters: [
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '64',
-        description: 'How many image tokens go on; a fraction is of the tokens that arrive.',
-      },
-    ],
+    parameters: [KEEP_TOKENS],
   },
   ({ keep }) => ({
     wantsSimilarity: true,

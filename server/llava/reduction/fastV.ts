@@ -1,4 +1,5 @@
 import { budgetTokens } from './budget';
+import { KEEP_IN_DECODER, LAYER } from './commonParameters';
 import { defineMethod } from './method';
 import { keptTokens, topK } from './topK';
 
@@ -26,23 +27,8 @@ export const fastV = defineMethod(
     needs: [],
     control: false,
     parameters: [
-      {
-        name: 'layer',
-        type: 'integer',
-        minimum: 1,
-        maximum: 1000,
-        default: 2,
-        description: 'The decoder layer before which tokens are dropped, counted from 0.',
-      },
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '0.5',
-        description:
-          'How many image tokens go on; a fraction is of the image tokens that entered the decoder.',
-      },
+      LAYER,
+      KEEP_IN_DECODER,
       {
         name: 'score',
         type: 'choice',

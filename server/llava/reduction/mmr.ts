@@ -2,6 +2,7 @@ import { budgetTokens } from './budget';
 import { cosineRows, type CosineRow } from './cosine';
 import { highestFree, marked } from './greedy';
 import { tokenImportance } from './importance';
+import { KEEP_TOKENS } from './commonParameters';
 import { defineMethod } from './method';
 import { keepAll, keptTokens } from './topK';
 
@@ -24,14 +25,7 @@ export const mmr = defineMethod(
     needs: [],
     control: false,
     parameters: [
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '64',
-        description: 'How many image tokens go on; a fraction is of the tokens that arrive.',
-      },
+      KEEP_TOKENS,
       {
         name: 'lambda',
         type: 'number',

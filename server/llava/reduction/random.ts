@@ -1,5 +1,6 @@
 import { mulberry32 } from '../mulberry32';
 import { tileBudget } from './budget';
+import { KEEP_PATCHES } from './commonParameters';
 import { defineMethod } from './method';
 import { indices, keepAll, keptTokens } from './topK';
 
@@ -16,14 +17,7 @@ export const random = defineMethod(
     needs: [],
     control: true,
     parameters: [
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '64',
-        description: 'How many patches go on; a fraction is of the patches.',
-      },
+      KEEP_PATCHES,
       {
         name: 'seed',
         type: 'integer',

@@ -2,6 +2,7 @@ import { tileBudget } from './budget';
 import { cosineMatrix, type CosineMatrix, type CosineRow } from './cosine';
 import { FallingCandidates, marked } from './greedy';
 import { visionImportance } from './importance';
+import { KEEP_PATCHES } from './commonParameters';
 import { defineMethod } from './method';
 import { keepAll, keptTokens } from './topK';
 
@@ -23,14 +24,7 @@ export const scope = defineMethod(
     needs: [],
     control: false,
     parameters: [
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '64',
-        description: 'How many patches go on; a fraction is of the patches.',
-      },
+      KEEP_PATCHES,
       {
         name: 'alpha',
         type: 'number',

@@ -1,4 +1,5 @@
 import { tileBudget } from './budget';
+import { KEEP_PATCHES } from './commonParameters';
 import { defineMethod } from './method';
 import type { Grid } from './patches';
 import { keepAll, keptTokens } from './topK';
@@ -15,16 +16,7 @@ export const uniform = defineMethod(
     places: ['vision'],
     needs: [],
     control: true,
-    parameters: [
-      {
-        name: 'keep',
-        type: 'budget',
-        minimum: 1,
-        auto: true,
-        default: '64',
-        description: 'How many patches go on; a fraction is of the patches.',
-      },
-    ],
+    parameters: [KEEP_PATCHES],
   },
   ({ keep }) => ({
     atVision: ({ grid, tile }) => {
