@@ -13,7 +13,7 @@ import type { Lap } from './clock';
  *   cd llama_cpp_python-0.3.36/vendor/llama.cpp
  *   cmake -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF \
  *     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_UI=OFF
- *   ninja -C build llama-mtmd-cli        # 61 steps; the program is build/bin/llama-mtmd-cli
+ *   ninja -C build llama-mtmd-cli        # the program is build/bin/llama-mtmd-cli
  */
 
 export interface MtmdModel {
