@@ -25,6 +25,10 @@ export interface MtmdAgreement {
 /** Wider than the projector's GELU by llama.cpp, a formula with tanh from a table in half precision (5e-4), by far narrower than an error. */
 export const TOLERANCE = 2e-3;
 
+export function agrees({ difference, sameAnswer }: MtmdAgreement): boolean {
+  return sameAnswer && difference <= TOLERANCE;
+}
+
 const QUESTION = 'What is the title of the dialog?';
 const ANSWER_TOKENS = 24;
 
@@ -87,7 +91,7 @@ function readEmbeddings(file: string): Float32Array {
 }
 
 /** Largest difference, as a share of the largest value. */
-export function difference(a: Float32Array, b: Float32Array): number {
+function difference(a: Float32Array, b: Float32Array): number {
   let [largest, scale] = [0, 0];
   for (let index = 0; index < a.length; index++) {
     largest = Math.max(largest, Math.abs(a[index] - b[index]));

@@ -1,6 +1,7 @@
 import type { EngineResults } from './engineStages';
 import type { FirstTokenPeer } from './firstTokenPeer';
 import { isShared } from './machine';
+import { agrees } from './mtmdAgreement';
 import type { PerformanceResults } from './results';
 
 /** A target of the design, and what was measured. Lower is better unless `atLeast`. */
@@ -19,6 +20,12 @@ interface Target {
 
 export const WITHOUT_MTMD =
   'It comes in no npm, PyPI or Debian package as a program; bench/performance/llamaMtmd.ts says how to build it from the PyPI package llama-cpp-python, and --mtmd takes it.';
+
+function whyUnusable({ load, agreement }: FirstTokenPeer, cores: number): string | undefined {
+  // Its threads spin while they wait for each other: beside other programs they are slow in wall and in processor time.
+  if (isShared(load.median, cores)) return 'on a shared machine only: see Peers';
+  return agrees(agreement) ? undefined : 'it does not compute the same: see Peers';
+}
 
 /** The design's targets were set on a machine with 2 cores of AVX2 that was quiet. */
 export function renderTargets(results: PerformanceResults, cores: number): string {
@@ -85,9 +92,8 @@ function targets(results: PerformanceResults, cores: number): Target[] {
       cpu: cpu.median / firstTokenPeer.firstToken.cpu.median,
     }));
     const best = shares?.toSorted((a, b) => a.wall - b.wall)[0];
-    // Its threads spin while they wait for each other: beside other programs they are slow in wall and in processor time.
-    if (firstTokenPeer && isShared(firstTokenPeer.load.median, cores))
-      return { stage, must, unit: 'x', measured: undefined, note: 'on a shared machine only: see Peers' };
+    const unusable = firstTokenPeer && whyUnusable(firstTokenPeer, cores);
+    if (unusable !== undefined) return { stage, must, unit: 'x', measured: undefined, note: unusable };
     return {
       ...{ stage, must, unit: 'x', measured: best?.wall, undisturbed: best?.cpu },
       note: best ? 'ours / theirs: fastest runs, and processor time' : WITHOUT_MTMD,
