@@ -3,7 +3,7 @@ import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { towerSquare } from './checkpoint/config';
 import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
-import { InputError, throwIfCancelled } from './errors';
+import { InputError, ModelError, throwIfCancelled } from './errors';
 import { fineTextLeft, fineTextWarning } from './fineText';
 import type { FeatureCache } from './featureCache';
 import { type ImagePlan, planSquare, planTiles, unreducedTokens } from './imagePlan';
@@ -331,9 +331,20 @@ export async function prepareImages(
   return prepared;
 }
 
-/** Embeddings of text tokens [ids, textDim]. */
+/**
+ * Embeddings of text tokens [ids, textDim].
+ * @throws ModelError `model.tokenizer-vocabulary` for ids that the model has no row for
+ */
 export async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
-  const columns = context.checkpoint.config.text.hiddenSize;
+  const { hiddenSize: columns, vocabSize } = context.checkpoint.config.text;
+  const beyond = ids.find((id) => id >= vocabSize);
+  if (beyond !== undefined)
+    throw new ModelError({
+      code: 'model.tokenizer-vocabulary',
+      message: `The tokenizer of the checkpoint gives a text the token ${beyond}, but the model knows ${vocabSize} tokens.`,
+      why: 'tokenizer.json belongs to another model.',
+      nextStep: 'Download the checkpoint again into an empty folder.',
+    });
   if (ids.length === 0) return { data: new Float32Array(0), rows: 0, columns };
   const session = await context.sessions.embedding();
   const output = await session.run({ ids: idTensor(ids) });

@@ -10,6 +10,7 @@ import {
   utimesSync,
   writeFileSync,
 } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { CancelledError } from '../errors';
@@ -291,6 +292,39 @@ describe('a folder that is no usable checkpoint', () => {
       (folder) => writeFileSync(path.join(folder, 'tokenizer_config.json'), Buffer.from([0x7b, 0xff, 0x7d])),
     ],
     [
+      'a folder in place of a file',
+      'model.unreadable',
+      'tokenizer.json',
+      (folder) => {
+        rmSync(path.join(folder, 'tokenizer.json'));
+        mkdirSync(path.join(folder, 'tokenizer.json'));
+      },
+    ],
+    [
+      'no token for images in its tokenizer',
+      'model.no-image-token',
+      '372',
+      (folder) =>
+        editJson(folder, 'tokenizer.json', (json) => {
+          const tokens = json.added_tokens as { content: string }[];
+          json.added_tokens = tokens.filter(({ content }) => content !== '<image>');
+        }),
+    ],
+    [
+      'weights of another type',
+      'model.unsupported-element-type',
+      'model.language_model.norm.weight',
+      (folder) => {
+        const file = path.join(folder, 'model.safetensors');
+        const bytes = readFileSync(file);
+        const name = '"language_model.model.norm.weight":{"dtype":"F32"';
+        const at = bytes.indexOf(name);
+        expect(at).toBeGreaterThan(0);
+        bytes.write(name.replace('F32', 'I32'), at);
+        writeFileSync(file, bytes);
+      },
+    ],
+    [
       'a huge JSON file',
       'model.file-too-large',
       'generation_config.json',
@@ -353,6 +387,20 @@ describe('a folder that is no usable checkpoint', () => {
     const error = await modelError(openCheckpoint(folder));
     expect(error.code).toBe(code);
     expect(error.message).toContain(named);
+  });
+
+  it.runIf(process.platform !== 'win32')('has a pipe for a file, which nobody waits for', async () => {
+    for (const [file, code] of [
+      ['config.json', 'model.unreadable'],
+      ['model.safetensors', 'model.unreadable'],
+    ]) {
+      const folder = copy();
+      rmSync(path.join(folder, file));
+      execFileSync('mkfifo', [path.join(folder, file)]);
+      const error = await modelError(openCheckpoint(folder));
+      expect(error.code).toBe(code);
+      expect(error.message).toContain(file);
+    }
   });
 
   it('lacks a shard', async () => {

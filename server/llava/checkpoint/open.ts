@@ -4,14 +4,15 @@ import { basename, dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
 import { type Checkpoint, elementCount, type TensorSource } from './checkpoint';
 import type { LlavaConfig } from './config';
-import { checkTensors } from './expectedTensors';
+import { checkTensors, expectedTensors } from './expectedTensors';
 import { parseConfig, tokenIdList } from './parseConfig';
 import { parsePreprocessor } from './parsePreprocessor';
 import { invalidFile, readJsonObject, readTextFile } from './readJson';
 import { readSafetensorsHeader, type SafetensorsHeader } from './safetensors';
-import { addedTokens } from '../text/plainText';
+import { addedTokens, imageToken } from '../text/plainText';
 import { specialTokenTexts } from '../text/tokenizer';
 import { canonicalName } from './tensorNames';
+import { completeTokenizer } from './tokenizerFiles';
 import { readTrainedHeads } from './trainedHeads';
 
 type Fields = Record<string, unknown>;
@@ -46,11 +47,12 @@ export async function openCheckpoint(
   const shards: Shard[] = [];
   for (const [name, file] of files)
     shards.push({ name, file, header: await readSafetensorsHeader(file, { signal, name }) });
-  const tensors = collectTensors(shards);
+  const { tensors, others } = collectTensors(shards);
   // As in transformers: an lm_head that is in the file is used, also where the config says that it is tied.
   const config: LlavaConfig = tensors.has('lm_head.weight')
     ? { ...written, text: { ...written.text, tieWordEmbeddings: false } }
     : written;
+  checkElementTypes(config, tensors, others);
   checkTensors(config, tensors);
 
   const tokenizerJson = await folder.json('tokenizer.json', signal);
@@ -63,8 +65,18 @@ export async function openCheckpoint(
         'Download tokenizer.json too, or write it with transformers: AutoTokenizer.from_pretrained(...).save_pretrained(...).',
     });
   const tokenizerConfig = (await folder.json('tokenizer_config.json', signal)) ?? {};
+  const tokenMap = (await folder.json('special_tokens_map.json', signal)) ?? {};
+  const tokenizer = completeTokenizer(tokenizerJson, tokenizerConfig, tokenMap);
   const processor = (await folder.json('processor_config.json', signal)) ?? {};
   const generation = (await folder.json('generation_config.json', signal)) ?? {};
+
+  if (imageToken(tokenizer.json, config.imageTokenIndex) === undefined)
+    throw new ModelError({
+      code: 'model.no-image-token',
+      message: `The tokenizer of the checkpoint has no token ${config.imageTokenIndex}, which stands for an image.`,
+      why: 'config.json names it as image_token_index, but neither tokenizer.json nor tokenizer_config.json adds it.',
+      nextStep: 'Download tokenizer.json and tokenizer_config.json again.',
+    });
 
   const { heads, files: headFiles } = await readTrainedHeads(folder.path, config, signal);
 
@@ -74,9 +86,9 @@ export async function openCheckpoint(
     config,
     tensors,
     preprocessor: await readPreprocessor(folder, processor, config, signal),
-    tokenizer: { json: tokenizerJson, config: tokenizerConfig },
+    tokenizer,
     chatTemplate: await readChatTemplate(folder, processor, tokenizerConfig, signal),
-    generation: readGeneration(generation, config, endOfText(tokenizerJson, tokenizerConfig)),
+    generation: readGeneration(generation, config, endOfText(tokenizer)),
     heads,
     parameters: [...tensors.values()].reduce((sum, { shape }) => sum + elementCount(shape), 0),
     hash: await hashCheckpoint(configJson, shards, headFiles, signal),
@@ -274,8 +286,13 @@ async function noWeights(folder: CheckpointFolder): Promise<ModelError> {
   });
 }
 
-function collectTensors(shards: readonly Shard[]): Map<string, TensorSource> {
+/** What the engine reads, and the types of all other tensors: whole-number ones (position_ids of old files) are buffers that it makes itself. */
+function collectTensors(shards: readonly Shard[]): {
+  tensors: Map<string, TensorSource>;
+  others: Map<string, string>;
+} {
   const tensors = new Map<string, TensorSource>();
+  const others = new Map<string, string>();
   const sources = new Map<string, string>();
   for (const { name: shard, file, header } of shards) {
     for (const entry of header.tensors) {
@@ -290,8 +307,10 @@ function collectTensors(shards: readonly Shard[]): Map<string, TensorSource> {
         });
       sources.set(name, `${entry.name} in ${shard}`);
       const { dtype } = entry;
-      // Whole-number tensors (position_ids of old files) are buffers, which the engine makes itself.
-      if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') continue;
+      if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
+        others.set(name, dtype);
+        continue;
+      }
       tensors.set(name, {
         name,
         dtype,
@@ -302,7 +321,26 @@ function collectTensors(shards: readonly Shard[]): Map<string, TensorSource> {
       });
     }
   }
-  return tensors;
+  return { tensors, others };
+}
+
+/** @throws ModelError `model.unsupported-element-type` for a weight that is there, but in a type that is not read */
+function checkElementTypes(
+  config: LlavaConfig,
+  tensors: ReadonlyMap<string, TensorSource>,
+  others: ReadonlyMap<string, string>,
+): void {
+  for (const { name } of expectedTensors(config)) {
+    const dtype = tensors.has(name) ? undefined : others.get(name);
+    if (dtype === undefined) continue;
+    throw new ModelError({
+      code: 'model.unsupported-element-type',
+      message: `The tensor ${name} of the checkpoint has elements of type ${dtype}.`,
+      why: 'Weights are read as float32, float16 and bfloat16.',
+      nextStep:
+        'Choose a checkpoint that is not quantised, or save it again with transformers in one of these types.',
+    });
+  }
 }
 
 /** How much of each weights file goes into the hash: pieces spread evenly over the file. */
@@ -392,9 +430,9 @@ function templateOf(value: unknown, file: string): string | undefined {
   throw invalidFile(file, 'Its chat_template is neither a text nor a list with a "default" entry.');
 }
 
-function endOfText(tokenizerJson: Fields, tokenizerConfig: Fields): number | undefined {
-  const text = specialTokenTexts(tokenizerConfig).eos_token;
-  return addedTokens(tokenizerJson).find(({ content }) => content === text)?.id;
+function endOfText({ json, config }: Checkpoint['tokenizer']): number | undefined {
+  const text = specialTokenTexts(config).eos_token;
+  return addedTokens(json).find(({ content }) => content === text)?.id;
 }
 
 /** @param endOfText the tokenizer's own, for checkpoints whose configs name none: their answers would never end */

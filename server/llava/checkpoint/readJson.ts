@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
+import { openRegularFile } from './regularFile';
 
 /** Above the largest real tokenizer.json (Llama 3: 17 MB); bounds what a hostile folder can make us parse. */
 export const MAX_JSON_BYTES = 32 * 1024 * 1024;
@@ -13,7 +13,7 @@ export async function readTextFile(file: string, signal?: AbortSignal): Promise<
   throwIfCancelled(signal);
   let bytes: Buffer;
   try {
-    const handle = await open(file, 'r');
+    const handle = await openRegularFile(file);
     try {
       const { size } = await handle.stat();
       if (size > MAX_JSON_BYTES)

@@ -1,7 +1,7 @@
-import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
 import { firstDuplicateKey } from './duplicateKeys';
+import { openRegularFile } from './regularFile';
 
 /**
  * Reads and verifies the header of a safetensors file: 8 bytes length (little endian), that many bytes of JSON, then the
@@ -76,13 +76,12 @@ export async function readSafetensorsHeader(
   const name = options.name ?? basename(file);
   let handle;
   try {
-    handle = await open(file, 'r');
+    handle = await openRegularFile(file);
   } catch (error) {
     throw unreadable(name, file, error);
   }
   try {
     const stat = await handle.stat();
-    if (!stat.isFile()) throw damaged(name, 'header-invalid', 'it is not a regular file');
     const fileSize = stat.size;
     if (fileSize < 8)
       throw damaged(name, 'truncated', `it has ${fileSize} bytes, too few even for the length of its header`);

@@ -41,6 +41,15 @@ describe('canonicalName', () => {
     expect(canonicalName(canonical)).toBe(canonical);
   });
 
+  it('maps the names of a model that was saved without its head', () => {
+    expect(canonicalName('language_model.layers.0.mlp.up_proj.weight')).toBe(
+      'model.language_model.layers.0.mlp.up_proj.weight',
+    );
+    expect(canonicalName('vision_tower.encoder.layers.0.mlp.fc1.bias')).toBe(
+      'model.vision_tower.encoder.layers.0.mlp.fc1.bias',
+    );
+  });
+
   it('leaves unknown names as they are', () => {
     for (const name of ['dyrate.classifier.weight', 'lm_head_2.weight', ''])
       expect(canonicalName(name)).toBe(name);

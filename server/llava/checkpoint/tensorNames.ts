@@ -9,6 +9,8 @@
 const RENAMINGS: readonly (readonly [prefix: string, canonical: string])[] = [
   ['language_model.lm_head.', 'lm_head.'],
   ['language_model.model.', 'model.language_model.'],
+  // As `LlavaModel` without a head is saved.
+  ['language_model.', 'model.language_model.'],
   ['model.vision_tower.vision_model.', 'model.vision_tower.'],
   ['vision_tower.vision_model.', 'model.vision_tower.'],
   ['vision_tower.', 'model.vision_tower.'],

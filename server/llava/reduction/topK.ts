@@ -25,8 +25,9 @@ export function requireNumber(value: number): void {
   throw new DeviceError({
     code: 'device.not-a-number',
     message: 'The model computed values that are not numbers.',
-    why: 'A value that the reduction ranks by is NaN: half precision overflowed, or the device is faulty.',
-    nextStep: 'Ask again with another device (for example cpu) or without a reduction.',
+    why: 'A value that the reduction ranks by is NaN: half precision overflowed, the device is faulty, or the weights are damaged.',
+    nextStep:
+      'Ask again with another device (for example cpu) or without a reduction; if that does not help, download the checkpoint again.',
   });
 }
 

@@ -52,6 +52,18 @@ async function withTemplate(chatTemplate: string | undefined): Promise<Checkpoin
 }
 
 describe('renderPrompt', () => {
+  it('gives templates a range() that cannot end the process, and the word to texts', async () => {
+    const rest = '{{ messages[0].content[1].text }}';
+    const render = async (source: string): Promise<string> =>
+      renderPrompt(await withTemplate(`<image>${source}${rest}`), { question: 'A range?', images: 1 });
+    const numbers = "{% for i in range(2) %}{{ i }}{% endfor %}{{ range(5, 1, -2) | join(',') }}";
+    expect(await render(`range ${numbers}{{ 'range' }}`)).toBe('<image>range 015,3rangeA range?');
+    await expect(render('{{ range(1000000000) | length }}')).rejects.toMatchObject({
+      code: 'model.chat-template',
+      why: 'range() of 1000000000 numbers',
+    });
+  });
+
   it.each([
     // What Python makes of each is right of it.
     [String.raw`{{ '<\s>' }}`, String.raw`<\s>`],

@@ -1,6 +1,7 @@
 import { Template } from '@huggingface/jinja';
 import type { Checkpoint } from '../checkpoint/checkpoint';
 import { InputError, ModelError } from '../errors';
+import { withPatience } from './patience';
 import { controlTokens, imageToken, markControlTokens } from './plainText';
 import { specialTokenTexts, type Tokenizer } from './tokenizer';
 
@@ -45,13 +46,15 @@ export function renderPrompt(checkpoint: Checkpoint, parts: PromptParts): string
       ...(system === undefined ? [] : [{ role: 'system', content: content(system, 0) }]),
       { role: 'user', content: content(question, parts.images) },
     ];
-    return template.render({
+    const variables = {
       ...specialTokenTexts(config),
+      [BOUNDED_RANGE]: boundedRange,
       messages,
       tools: null,
       documents: null,
       add_generation_prompt: true,
-    });
+    };
+    return withPatience(() => template.render(variables)).replaceAll(BOUNDED_RANGE, 'range');
   };
   // A template made for text alone expects `content` to be a text, and drops or mangles a list.
   let failure: unknown;
@@ -82,7 +85,7 @@ const PLAIN_BACKSLASH = /\\(\\|[^\\'"abfnrtvxuUN0-7\n])/g;
 
 /**
  * In Python, and so in jinja2, a backslash before any other character is just a backslash; the library here refuses it.
- * The template of llava-v1.6-mistral ends its turns with '<\s>'.
+ * Templates that close a turn with '<\s>' instead of '</s>' work there.
  */
 function withPlainBackslashes(source: string): string {
   return source.replace(TAG, (tag) =>
@@ -96,9 +99,27 @@ function withPlainBackslashes(source: string): string {
   );
 }
 
+/**
+ * What templates call as `range`, since a list of a billion numbers would end the process and the library's own function cannot be
+ * replaced. The word is exchanged wherever it stands, and back in what the template writes.
+ */
+const BOUNDED_RANGE = '__bounded_range__';
+/** Far above any number of messages. */
+const MAX_RANGE = 1e5;
+
+/** Python's `range(stop)` and `range(start, stop, step)` for templates; whole numbers only. */
+function boundedRange(...bounds: number[]): number[] {
+  const [start, stop, step = 1] = bounds.length < 2 ? [0, bounds[0]] : bounds;
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  if (!(length <= MAX_RANGE)) throw new Error(`range() of ${length} numbers`);
+  return Array.from({ length }, (_, index) => start + index * step);
+}
+
 function compile(source: string): Template {
   try {
-    return new Template(withPlainBackslashes(source));
+    return withPatience(
+      () => new Template(withPlainBackslashes(source.replace(/\brange\b/g, BOUNDED_RANGE))),
+    );
   } catch (error) {
     throw templateError(
       (error as Error).message,

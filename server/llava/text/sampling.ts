@@ -104,7 +104,8 @@ function notANumber(): DeviceError {
   return new DeviceError({
     code: 'device.not-a-number',
     message: 'The model computed values that are not numbers.',
-    why: 'The scores of the next token are NaN or infinite: half precision overflowed, or the device is faulty.',
-    nextStep: 'Ask again with another device (for example cpu) or without a reduction.',
+    why: 'The scores of the next token are NaN or infinite: half precision overflowed, the device is faulty, or the weights are damaged.',
+    nextStep:
+      'Ask again with another device (for example cpu) or without a reduction; if that does not help, download the checkpoint again.',
   });
 }

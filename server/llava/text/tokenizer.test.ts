@@ -28,6 +28,19 @@ describe.each(reference.tokenizers)(
   },
 );
 
+describe('a tokenizer that fails on a text', () => {
+  it.each([
+    ['a post-processor without its parts', { post_processor: { type: 'TemplateProcessing' } }],
+    ['negative ids', { model: { type: 'BPE', vocab: { a: -1 }, merges: [] } }],
+  ])('is refused by name: %s', (_, fields) => {
+    const { json, config } = fixtureFiles('clip-llama');
+    const tokenizer = new Tokenizer({ json: { ...json, ...fields }, config });
+    expect(() => tokenizer.encode('a', { addSpecialTokens: true })).toThrow(
+      expect.objectContaining({ code: 'model.tokenizer-invalid' }),
+    );
+  });
+});
+
 describe('Tokenizer.decode', () => {
   const tokenizer = new Tokenizer(fixtureFiles('clip-qwen2-two-images'));
 

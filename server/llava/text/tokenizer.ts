@@ -1,5 +1,6 @@
 import { PreTokenizer, Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { ModelError } from '../errors';
+import { withPatience } from './patience';
 import { controlTokens, markControlTokens, removeMarks } from './plainText';
 
 export interface EncodeOptions {
@@ -30,24 +31,27 @@ export class Tokenizer {
    */
   constructor(files: { readonly json: object; readonly config: object }) {
     try {
-      this.library = new LibraryTokenizer(files.json, files.config);
+      this.library = withPatience(() => new LibraryTokenizer(files.json, files.config));
       this.library.pre_tokenizer = new MarkRemover(this.library.pre_tokenizer);
     } catch (error) {
-      throw new ModelError({
-        code: 'model.tokenizer-invalid',
-        message: 'The tokenizer of the checkpoint cannot be used.',
-        why: `tokenizer.json: ${(error as Error).message}`,
-        nextStep: 'Download tokenizer.json and tokenizer_config.json again.',
-        cause: error,
-      });
+      throw invalidTokenizer((error as Error).message, error);
     }
     this.controlTokens = controlTokens(files.json);
     this.bosToken = specialTokenTexts(files.config).bos_token;
   }
 
+  /** @throws ModelError `model.tokenizer-invalid` where the tokenizer fails on the text, or makes something other than ids of it */
   encode(text: string, { addSpecialTokens = false, plain = false }: EncodeOptions = {}): number[] {
     const marked = plain ? markControlTokens(text, this.controlTokens) : text;
-    return this.library.encode(marked, { add_special_tokens: addSpecialTokens }).ids;
+    let ids: number[];
+    try {
+      ids = withPatience(() => this.library.encode(marked, { add_special_tokens: addSpecialTokens }).ids);
+    } catch (error) {
+      throw invalidTokenizer((error as Error).message, error);
+    }
+    if (!ids.every((id) => Number.isSafeInteger(id) && id >= 0))
+      throw invalidTokenizer('it gives a part of the text no number, or a negative one');
+    return ids;
   }
 
   /**
@@ -91,6 +95,16 @@ export class Tokenizer {
       },
     };
   }
+}
+
+function invalidTokenizer(why: string, cause?: unknown): ModelError {
+  return new ModelError({
+    code: 'model.tokenizer-invalid',
+    message: 'The tokenizer of the checkpoint cannot be used.',
+    why: `tokenizer.json: ${why}`,
+    nextStep: 'Download tokenizer.json and tokenizer_config.json again.',
+    cause,
+  });
 }
 
 /** Takes the marks of plainText.ts out of the text, at the point where control tokens have been split off already. */
