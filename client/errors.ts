@@ -31,6 +31,11 @@ export function errorLine(error: unknown): string {
   return `${code}: ${[message, why].filter(Boolean).join(' ')}`;
 }
 
+/** An error as a notification says it. */
+export function errorText({ message, why, nextStep }: ErrorData): string {
+  return [message, why, nextStep].filter(Boolean).join(' ');
+}
+
 /** The button that fits an error, where there is one. */
 export function actionFor(error: ErrorData): { title: string; action: TokenViewAction } | undefined {
   switch (error.kind) {
@@ -41,7 +46,7 @@ export function actionFor(error: ErrorData): { title: string; action: TokenViewA
     case 'internal':
       return { title: vscode.l10n.t('Show Log'), action: 'showLog' };
     case 'input':
-      return /too-large|too-many|limit/.test(error.code)
+      return error.code === 'image.too-many-pixels'
         ? { title: vscode.l10n.t('Open Settings'), action: 'openSettings' }
         : { title: vscode.l10n.t('Pick Another Image...'), action: 'pickImage' };
     case 'cancelled':
@@ -56,7 +61,7 @@ export const ACTION_COMMANDS: Readonly<
   chooseModel: { command: 'fovea.chooseModel', arguments: [] },
   restartInference: { command: 'fovea.restartInference', arguments: [] },
   showLog: { command: 'fovea.showLog', arguments: [] },
-  openSettings: { command: 'workbench.action.openSettings', arguments: ['@ext:fovea.fovea'] },
+  openSettings: { command: 'workbench.action.openSettings', arguments: ['fovea.image.maxMegapixels'] },
   pickImage: { command: 'fovea.ask', arguments: [] },
 };
 
@@ -70,7 +75,6 @@ export async function showError(error: unknown): Promise<void> {
   const data = toErrorData(error);
   if (data.kind === 'cancelled') return;
   const fitting = actionFor(data);
-  const text = [data.message, data.why, data.nextStep].filter(Boolean).join(' ');
-  const chosen = await vscode.window.showErrorMessage(text, ...(fitting ? [fitting.title] : []));
+  const chosen = await vscode.window.showErrorMessage(errorText(data), ...(fitting ? [fitting.title] : []));
   if (fitting && chosen === fitting.title) await runAction(fitting.action);
 }

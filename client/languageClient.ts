@@ -14,6 +14,7 @@ import {
   DownloadRequest,
   type AttentionAnalysis,
   StatusNotification,
+  VerifyModelRequest,
   WorkspaceTrustNotification,
   type ErrorData,
   type NotificationDescription,
@@ -194,15 +195,32 @@ export class FoveaLanguageClient {
     onState: (state: DownloadRequest.Partial) => void,
     token: vscode.CancellationToken,
   ): Promise<DownloadRequest.Result> {
+    return this.streaming(DownloadRequest.type, params, onState, token);
+  }
+
+  /**
+   * Reads a downloaded model again.
+   * @throws {FoveaRequestError} kind `cancelled` when the token fired
+   */
+  async verify(
+    params: VerifyModelRequest.Params,
+    onState: (state: VerifyModelRequest.Partial) => void,
+    token: vscode.CancellationToken,
+  ): Promise<VerifyModelRequest.Result> {
+    return this.streaming(VerifyModelRequest.type, params, onState, token);
+  }
+
+  private async streaming<Params extends object, Result, Partial>(
+    description: RequestDescription<Params, Result, Partial>,
+    params: Params,
+    onPartial: (partial: Partial) => void,
+    token: vscode.CancellationToken,
+  ): Promise<Result> {
     await this.start();
     const partialResultToken = `fovea-partial-${++this.lastToken}`;
-    const listener = this.client.onProgress(
-      new ProgressType<DownloadRequest.Partial>(),
-      partialResultToken,
-      onState,
-    );
+    const listener = this.client.onProgress(new ProgressType<Partial>(), partialResultToken, onPartial);
     try {
-      return await this.request(DownloadRequest.type, { ...params, partialResultToken }, token);
+      return await this.request(description, { ...params, partialResultToken }, token);
     } finally {
       listener.dispose();
     }

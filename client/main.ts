@@ -4,6 +4,7 @@ import { registerCommands } from './commands/commands';
 import { keepEditorContext } from './editorContext';
 import { FoveaLanguageClient } from './languageClient';
 import { Memory } from './memory';
+import { Downloads } from './models/downloads';
 import { registerStatus } from './status';
 import { LastShown } from './tokenView/lastShown';
 import { TokenView } from './tokenView/tokenView';
@@ -17,13 +18,14 @@ export function activate(context: vscode.ExtensionContext): void {
   client = new FoveaLanguageClient(context, log);
   const memory = new Memory(workspaceState);
   const lastShown = new LastShown(storageUri ?? globalStorageUri, log);
+  const downloads = new Downloads(client, log);
   const tokenView = new TokenView(extensionUri, client, memory, lastShown, log);
   subscriptions.push(
     log,
     tokenView,
     registerStatus(client),
     keepEditorContext(client),
-    registerCommands({ extensionUri, client, memory, tokenView, log }),
+    registerCommands({ extensionUri, client, memory, downloads, tokenView, log }),
   );
   client.start().catch((error: unknown) => log.error('The language server did not start.', error));
 }

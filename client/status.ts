@@ -62,7 +62,21 @@ export function detailText(status: Status | undefined): string {
   }
   const memory = status.memoryBytes === undefined ? undefined : `${Math.round(status.memoryBytes / 1e6)} MB`;
   const device = status.device && deviceName(status.device);
-  return [status.model?.name, device, precisionText(status), memory].filter(Boolean).join(' · ');
+  // One line, beside which the editor puts the link to the actions: what is too long pushes that out of sight.
+  return [shortName(status.model?.name), device, precisionBits(status), memory].filter(Boolean).join(' · ');
+}
+
+/** A model of the hub without its organisation. */
+function shortName(name: string | undefined): string | undefined {
+  const short = name?.split('/').at(-1);
+  return short !== undefined && short.length > LONGEST_NAME ? `${short.slice(0, LONGEST_NAME - 1)}…` : short;
+}
+
+const LONGEST_NAME = 32;
+
+function precisionBits({ precision }: Status): string | undefined {
+  const bits = { q4: 4, fp16: 16, fp32: 32 }[precision ?? ''];
+  return bits === undefined ? precision : vscode.l10n.t('{0} bit', bits);
 }
 
 interface ActionItem extends vscode.QuickPickItem {

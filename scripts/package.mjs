@@ -18,7 +18,12 @@ const PROGRAMS = ['client.js', 'server.js', 'inference.js', 'convert.js', 'webvi
 
 /** Copied as they are. */
 const FOLDERS = ['media', 'model'];
-const DOCUMENTS = ['README.md', 'CHANGELOG.md', 'LICENSE', 'package.nls.json'];
+const DOCUMENTS = ['CHANGELOG.md', 'LICENSE', 'package.nls.json'];
+/**
+ * What the editor shows on the page of the extension; the README of the repository is for those who build it. It has no pictures: the editor
+ * takes them from https addresses only, and there is none yet.
+ */
+const PAGE = join(root, 'docs', 'extension.md');
 
 const { values } = parseArgs({
   options: { target: { type: 'string' }, out: { type: 'string' }, keep: { type: 'boolean', default: false } },
@@ -39,6 +44,7 @@ try {
   for (const document of DOCUMENTS.filter((name) => existsSync(join(root, name)))) {
     await cp(join(root, document), join(staging, document));
   }
+  await cp(PAGE, join(staging, 'README.md'));
   await rm(join(staging, 'media', 'icon.svg')); // vsce refuses SVG files that could be taken for icons; the PNG is in.
   await writeFile(join(staging, 'package.json'), JSON.stringify(stagedManifest(), null, 2));
   const natives = await stageNatives(target, join(staging, 'dist', 'node_modules'));

@@ -111,6 +111,14 @@ describe.each(TARGETS)('the package for %s', (target) => {
       expect(names).toContain(`extension/dist/${program}.js`);
   });
 
+  it('has a page for users, without what the editor cannot show: paths of the repository', () => {
+    const page = text('extension/readme.md');
+    expect(page).toContain('Choose Model...');
+    expect(page).not.toMatch(/\bnpm\b/);
+    const targets = [...page.matchAll(/\]\(([^)]+)\)/g)].map(([, target]) => target);
+    expect(targets.filter((target) => !target.startsWith('https:'))).toEqual([]);
+  });
+
   it('has nothing that only developers need', () => {
     const superfluous = names.filter((name) =>
       /\.(?:ts|map|mjs|py)$|\.test\.|\/(?:test|bench|training|scripts|docs|server|client|webview)\/|\.(?:git|ci|npmrc|env)|lock\.json$|tsconfig|eslint|vitest/.test(

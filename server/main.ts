@@ -32,13 +32,16 @@ import {
   ImageReferenceAtRequest,
   ImageReferencesRequest,
   InspectModelRequest,
+  ListDownloadsRequest,
   ListModelsRequest,
   ModelCatalogueRequest,
   PictureRequest,
   PlanDownloadRequest,
   ReductionsRequest,
+  RemoveModelRequest,
   RestartInferenceRequest,
   StatusNotification,
+  VerifyModelRequest,
   WorkspaceTrustNotification,
   type ImageSource,
   type RequestDescription,
@@ -198,6 +201,20 @@ answer(DownloadRequest.type, (params, { signal, partial, progress }) =>
   }),
 );
 
+answer(ListDownloadsRequest.type, () => running().downloads.list());
+
+answer(VerifyModelRequest.type, (params, { signal, partial }) =>
+  running().downloads.verify(params, signal, partial),
+);
+
+answer(RemoveModelRequest.type, (params) => {
+  const { downloads, supervisor } = running();
+  return downloads.remove(params, async (folder) => {
+    const loaded = supervisor.status.model?.directory;
+    if (loaded !== undefined && !path.relative(folder, loaded).startsWith('..')) await supervisor.restart();
+  });
+});
+
 answer(ReductionsRequest.type, () => REDUCTIONS.map(({ description }) => description));
 
 answer(ExportTraceRequest.type, async ({ format, result, earlier, images }, { signal }) => {
@@ -252,12 +269,13 @@ function describe(error: unknown): string {
 
 function createServer(options: ServerOptions, markdown: boolean): Server {
   const models = new Models(options.embeddedModelDirectory ?? path.join(__dirname, '..', 'model'));
-  const downloads = new ModelDownloads(models.embedded);
+  const engineCacheDirectory = options.engineCacheDirectory ?? defaultCacheDirectory();
+  const downloads = new ModelDownloads(models.embedded, engineCacheDirectory);
   const cache = new AnswerCache(options.answerCacheDirectory, log);
   const configuration = new Configuration(fetchSettings, warn);
   const supervisor = new Supervisor({
     program: argument('--inference-program') ?? path.join(__dirname, 'inference.js'),
-    cacheDirectory: options.engineCacheDirectory ?? defaultCacheDirectory(),
+    cacheDirectory: engineCacheDirectory,
     log,
     onStatus: sendStatus,
   });

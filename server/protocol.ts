@@ -568,7 +568,7 @@ export namespace PictureRequest {
     part?: PixelRect;
   }
   export interface Result {
-    /** A PNG: upright, opaque, and scaled down where its longer side had more than 2048 pixels. */
+    /** A PNG: upright, opaque, and scaled down where its longer side had more than 2048 pixels (4096 of a part, which a model is asked about). */
     base64: string;
   }
   export const type: RequestDescription<Params, Result> = { method };
@@ -727,6 +727,74 @@ export namespace DownloadRequest {
     directory: string;
   }
   export const type: RequestDescription<Params, Result, Partial> = { method };
+}
+
+/** What lies in Fovea's own folder of models, whole or in part, and so may be removed. Client -> server. No network. */
+export namespace ListDownloadsRequest {
+  export const method = 'fovea/listDownloads';
+  export type Params = Record<string, never>;
+  export interface Download {
+    repository: string;
+    /** The folder of the model; where it will be, of one that is not complete. */
+    directory: string;
+    complete: boolean;
+    /** On the disk. */
+    bytes: number;
+    /** When it is complete, where that is known. */
+    totalBytes?: number;
+  }
+  export type Result = Download[];
+  export const type: RequestDescription<Params, Result> = { method };
+}
+
+/**
+ * Read every file of a downloaded model again and compare it with its hash, and the weights that were converted from it with their checksums.
+ * Client -> server. Progress through `partialResultToken`; `$/cancelRequest` ends it.
+ */
+export namespace VerifyModelRequest {
+  export const method = 'fovea/verifyModel';
+  export interface Params {
+    /** A hub id, or a name of the catalogue. */
+    model: string;
+    /** Remove what is damaged: the next download fetches it again, and nothing else; the next question converts again. */
+    removeDamaged?: boolean;
+    partialResultToken?: string | number;
+  }
+  export interface Partial {
+    /** Bytes that were read. */
+    bytes: number;
+    file: string;
+  }
+  export interface Result {
+    /** How many files are what they must be, those of converted weights included. */
+    right: number;
+    /** Names of files that are not. */
+    damaged: string[];
+    /** Names of files of converted weights that are not: the next question makes them again. */
+    damagedConversions: string[];
+    /** How many files there is nothing to compare with (in a Hugging Face cache without links). */
+    unknown: number;
+    /** Whether damaged files may be removed: not in the Hugging Face cache, which belongs to others. */
+    repairable: boolean;
+  }
+  export const type: RequestDescription<Params, Result, Partial> = { method };
+}
+
+/**
+ * Remove a model from Fovea's own folder, with all its revisions and the weights that were converted from it. Client -> server, after
+ * consent. Fails for one in the Hugging Face cache. A model that is in memory leaves it first.
+ */
+export namespace RemoveModelRequest {
+  export const method = 'fovea/removeModel';
+  export interface Params {
+    /** A hub id, or a name of the catalogue. */
+    model: string;
+  }
+  export interface Result {
+    /** Bytes that the disk got back. */
+    bytes: number;
+  }
+  export const type: RequestDescription<Params, Result> = { method };
 }
 
 /** Every reduction with its parameters, for controls and checks. Client -> server. */

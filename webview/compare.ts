@@ -4,6 +4,7 @@ import {
   formatCount,
   formatMacs,
   formatMilliseconds,
+  readableSpec,
   visibleText,
 } from '../server/traceView/wording';
 import { differingWords, plainWords } from '../server/traceView/wordDiff';
@@ -107,7 +108,7 @@ export class Compare implements Part {
       beside && this.besideAnswer(run, beside),
       h(
         'div',
-        { class: 'table-room', tabindex: '0', role: 'group', 'aria-label': 'Costs' },
+        { class: 'table-room costs-room', tabindex: '0', role: 'group', 'aria-label': 'Costs' },
         costTable(run, beside),
       ),
       ...[run, beside].flatMap((column, index) =>
@@ -127,7 +128,9 @@ export class Compare implements Part {
   private chooser(run: Run | undefined, beside: Run | undefined, others: readonly Run[]): HTMLElement {
     const choices = others.map(({ number, pictures, reduction, question }) => {
       const name = samePictures(pictures, run?.pictures) ? [] : pictures.map((picture) => picture.name);
-      const words = [...name, reduction, question].map((text) => visibleText(text).slice(0, 60));
+      const words = [...name, readableSpec(reduction), question].map((text) =>
+        visibleText(text).slice(0, 60),
+      );
       return { value: String(number), label: words.join(' · ') };
     });
     // Answers about other pictures are there for whoever looks for them.
@@ -200,8 +203,10 @@ function costTable(run: Run | undefined, beside: Run | undefined): HTMLElement {
 
 /** A spec that breaks between its parts, not inside them. */
 export function specLine(spec: string): HTMLElement {
-  const pieces = visibleText(spec).split(/(?<=[,+:])/);
-  return h('div', { class: 'spec' }, ...pieces.flatMap((piece) => [piece, h('wbr')]));
+  const shown = readableSpec(visibleText(spec));
+  const pieces = shown.split(/(?<=[,+:])/);
+  const exact = shown === spec ? {} : { title: spec };
+  return h('div', { class: 'spec', ...exact }, ...pieces.flatMap((piece) => [piece, h('wbr')]));
 }
 
 export function changeWords(before: number, after: number): string {

@@ -1,19 +1,85 @@
 import * as vscode from 'vscode';
-import { InspectModelRequest, ListModelsRequest, ModelCatalogueRequest } from '../../server/protocol';
+import {
+  InspectModelRequest,
+  ListDownloadsRequest,
+  ListModelsRequest,
+  ModelCatalogueRequest,
+} from '../../server/protocol';
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
-import { downloadModel } from '../models/downloadModel';
-import { modelItems, type ModelChoice, type ModelItem } from '../models/modelItems';
-import { typedHubId } from '../models/modelText';
+import type { ModelItem, ModelLists } from '../models/modelItems';
+import { pickModel, type Picked } from '../models/modelPicker';
+import { removeModel } from '../models/removeModel';
+import { verifyModel } from '../models/verifyModel';
 import type { CommandContext } from './context';
 
-/** A row's meaning, with what was typed put in. */
-type MadeChoice = Exclude<ModelChoice, { kind: 'typed' }>;
+/**
+ * "Choose Model...": what is on this machine, the catalogue, any hub id, any folder. What is chosen is looked into before it is set. Downloads can
+ * be checked and removed here too.
+ */
+export async function chooseModel(context: CommandContext): Promise<void> {
+  const picked = await pickModel(modelPicker(), modelLists(context.client));
+  if (!picked) return;
+  switch (picked.kind) {
+    case 'remove':
+      await removeModel(picked.own, context.client);
+      return chooseModel(context);
+    case 'verify': {
+      const again = await verifyModel(picked.own, context.client);
+      return again ? use(context, { kind: 'download', model: picked.own.repository }) : undefined;
+    }
+    default:
+      return use(context, picked);
+  }
+}
 
-/** "Choose Model...": what is on this machine, the catalogue, any hub id, any folder. What is chosen is looked into before it is set. */
-export async function chooseModel({ client }: CommandContext): Promise<void> {
-  const choice = await pickModel(client);
-  const setting = choice && (await settingFor(choice, client));
-  if (setting === undefined) return;
+function modelPicker(): vscode.QuickPick<ModelItem> {
+  const picker = vscode.window.createQuickPick<ModelItem>();
+  picker.title = vscode.l10n.t('Choose Model');
+  picker.placeholder = vscode.l10n.t('Pick a model, or type a Hugging Face id: organisation/name');
+  picker.matchOnDescription = true;
+  picker.matchOnDetail = true;
+  picker.ignoreFocusOut = true;
+  return picker;
+}
+
+async function modelLists(client: FoveaLanguageClient): Promise<ModelLists> {
+  const [models, catalogue, downloads] = await Promise.all([
+    client.request(ListModelsRequest.type, {}),
+    client.request(ModelCatalogueRequest.type, {}),
+    client.request(ListDownloadsRequest.type, {}),
+  ]);
+  return { models, catalogue, downloads };
+}
+
+type Usable = Exclude<Picked, { kind: 'remove' | 'verify' }>;
+
+async function use({ client, downloads }: CommandContext, choice: Usable): Promise<void> {
+  switch (choice.kind) {
+    case 'setting':
+      if (choice.error) throw new FoveaRequestError(choice.error);
+      return answerWith(choice.setting, client);
+    case 'folder': {
+      const folder = await browsedFolder();
+      return folder === undefined ? undefined : answerWith(folder, client);
+    }
+    case 'download': {
+      const before = chosenModel();
+      const got = await downloads.get(choice.model, choice.entry);
+      if (got === undefined) return;
+      // Who chose another model during a long download wants to be asked.
+      const uses = !got.downloaded || chosenModel() === before || (await wantsItNow(choice.model));
+      if (!uses) return;
+      await answerWith(got.directory, client, !got.downloaded);
+      if (got.downloaded) void offerQuestion(choice.model);
+    }
+  }
+}
+
+function chosenModel(): string {
+  return vscode.workspace.getConfiguration('fovea').get('model', '');
+}
+
+async function answerWith(setting: string, client: FoveaLanguageClient, tell = true): Promise<void> {
   const { name } =
     setting === ''
       ? { name: undefined }
@@ -24,64 +90,24 @@ export async function chooseModel({ client }: CommandContext): Promise<void> {
   const message = name
     ? vscode.l10n.t('Fovea answers with {0} from now on.', name)
     : vscode.l10n.t('Fovea answers with its own small model from now on.');
-  vscode.window.setStatusBarMessage(message, 5000);
+  if (tell) vscode.window.setStatusBarMessage(message, 5000);
 }
 
-/** The lists are read while the picker is open already: both are local, but a cache folder may be large. */
-function pickModel(client: FoveaLanguageClient): Promise<MadeChoice | undefined> {
-  const picker = vscode.window.createQuickPick<ModelItem>();
-  picker.title = vscode.l10n.t('Choose Model');
-  picker.placeholder = vscode.l10n.t('Pick a model, or type a Hugging Face id: organisation/name');
-  picker.matchOnDescription = true;
-  picker.matchOnDetail = true;
-  picker.ignoreFocusOut = true;
-  picker.busy = true;
-  return new Promise((resolve, reject) => {
-    Promise.all([
-      client.request(ListModelsRequest.type, {}),
-      client.request(ModelCatalogueRequest.type, {}),
-    ]).then(
-      ([models, catalogue]) => {
-        const refresh = () => (picker.items = modelItems(models, catalogue, picker.value));
-        picker.onDidChangeValue(refresh);
-        picker.busy = false;
-        refresh();
-      },
-      (error: unknown) => {
-        picker.hide();
-        reject(error);
-      },
-    );
-    picker.onDidAccept(() => {
-      const choice = accepted(picker.activeItems[0], picker.value);
-      if (!choice) return;
-      resolve(choice);
-      picker.hide();
-    });
-    picker.onDidHide(() => {
-      resolve(undefined);
-      picker.dispose();
-    });
-    picker.show();
-  });
+async function wantsItNow(model: string): Promise<boolean> {
+  const yes = vscode.l10n.t('Use It');
+  const message = vscode.l10n.t('{0} is here.', model);
+  return (await vscode.window.showInformationMessage(message, yes)) === yes;
 }
 
-function accepted(item: ModelItem | undefined, typed: string): MadeChoice | undefined {
-  if (item?.choice?.kind !== 'typed') return item?.choice;
-  const model = typedHubId(typed);
-  return model === undefined ? undefined : { kind: 'download', model };
-}
-
-async function settingFor(choice: MadeChoice, client: FoveaLanguageClient): Promise<string | undefined> {
-  switch (choice.kind) {
-    case 'setting':
-      if (choice.error) throw new FoveaRequestError(choice.error);
-      return choice.setting;
-    case 'download':
-      return downloadModel(choice.model, choice.entry, client);
-    case 'folder':
-      return browsedFolder();
-  }
+/** The end of a download is no thing to be missed: nobody looks at the status bar for an hour. */
+async function offerQuestion(model: string): Promise<void> {
+  const ask = vscode.l10n.t('Ask About Image...');
+  const message = vscode.l10n.t(
+    '{0} is here, complete and checked. Fovea answers with it from now on.',
+    model,
+  );
+  if ((await vscode.window.showInformationMessage(message, ask)) === ask)
+    await vscode.commands.executeCommand('fovea.ask');
 }
 
 async function browsedFolder(): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 import type * as vscode from 'vscode';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
+import type { Downloads } from '../models/downloads';
 import type { TokenView } from '../tokenView/tokenView';
 
 /** What commands work with. */
@@ -8,6 +9,7 @@ export interface CommandContext {
   extensionUri: vscode.Uri;
   client: FoveaLanguageClient;
   memory: Memory;
+  downloads: Downloads;
   tokenView: TokenView;
   log: vscode.LogOutputChannel;
 }

@@ -1,6 +1,6 @@
 /** The rows of the model chooser. */
 import * as vscode from 'vscode';
-import type { ListModelsRequest, ModelCatalogueRequest } from '../../server/protocol';
+import type { ListDownloadsRequest, ListModelsRequest, ModelCatalogueRequest } from '../../server/protocol';
 import { formatParameters } from '../../server/traceView/wording';
 import { dataSize, fitsMemory, typedHubId } from './modelText';
 
@@ -14,8 +14,32 @@ export type ModelChoice =
   | { kind: 'typed' }
   | { kind: 'folder' };
 
+/** What else can be done with a model that lies in Fovea's own folder, whole or in part. */
+export interface OwnModel {
+  repository: string;
+  directory: string;
+  bytes: number;
+  complete: boolean;
+  /** It answers now, by the settings. */
+  chosen: boolean;
+}
+
+/** A button at the end of a row. */
+export interface ModelButton extends vscode.QuickInputButton {
+  action: 'verify' | 'remove';
+}
+
 export interface ModelItem extends vscode.QuickPickItem {
   choice?: ModelChoice;
+  own?: OwnModel;
+  buttons?: readonly ModelButton[];
+}
+
+/** What the rows are made of. All of it is local. */
+export interface ModelLists {
+  models: readonly ListModelsRequest.Model[];
+  catalogue: readonly ModelCatalogueRequest.Entry[];
+  downloads: readonly ListDownloadsRequest.Download[];
 }
 
 const ORIGINS: Readonly<Record<ListModelsRequest.Model['origin'], string>> = {
@@ -31,22 +55,32 @@ const ORIGINS: Readonly<Record<ListModelsRequest.Model['origin'], string>> = {
  * meant another row a moment ago would choose another model.
  * @param typed the text in the input
  */
-export function modelItems(
-  models: readonly ListModelsRequest.Model[],
-  catalogue: readonly ModelCatalogueRequest.Entry[],
-  typed: string,
-): ModelItem[] {
+export function modelItems({ models, catalogue, downloads }: ModelLists, typed: string): ModelItem[] {
   const offered = catalogue.filter(
     ({ supported, state }) => supported && (state === 'absent' || state === 'partial'),
   );
+  const begun = downloads.filter(
+    ({ complete, repository }) => !complete && offered.every((entry) => entry.repository !== repository),
+  );
+  const ownOf = (directory: string): OwnModel | undefined =>
+    own(
+      downloads.find((download) => download.complete && download.directory === directory),
+      models,
+    );
+  const begunOf = (repository: string | undefined): OwnModel | undefined =>
+    own(
+      downloads.find((download) => !download.complete && download.repository === repository),
+      models,
+    );
   const id = typedHubId(typed);
   const known = catalogue.find(({ name, repository }) => id !== undefined && [name, repository].includes(id));
   return [
     id !== undefined && !known ? typedItem(id) : separator(''),
     separator(vscode.l10n.t('on this machine')),
-    ...models.map(modelItem),
-    ...(offered.length > 0 ? [separator(vscode.l10n.t('to download'))] : []),
-    ...offered.map(catalogueItem),
+    ...models.map((model) => modelItem(model, catalogue, ownOf(model.directory))),
+    ...(offered.length + begun.length > 0 ? [separator(vscode.l10n.t('to download'))] : []),
+    ...begun.map((download) => begunItem(download, begunOf(download.repository))),
+    ...offered.map((entry) => catalogueItem(entry, begunOf(entry.repository))),
     separator(vscode.l10n.t('any other')),
     {
       label: vscode.l10n.t('$(folder-opened) Use a Folder...'),
@@ -59,18 +93,40 @@ export function modelItems(
   ];
 }
 
-function modelItem({ name, origin, setting, chosen, summary, error }: ListModelsRequest.Model): ModelItem {
-  const size =
-    summary && vscode.l10n.t('{0}, {1} parameters', summary.family, formatParameters(summary.parameters));
+function own(
+  download: ListDownloadsRequest.Download | undefined,
+  models: readonly ListModelsRequest.Model[],
+): OwnModel | undefined {
+  if (!download) return undefined;
+  const chosen = models.some((model) => model.chosen && model.directory === download.directory);
+  return { ...download, chosen };
+}
+
+function modelItem(
+  { name, origin, setting, chosen, summary, error, directory }: ListModelsRequest.Model,
+  catalogue: readonly ModelCatalogueRequest.Entry[],
+  ownModel: OwnModel | undefined,
+): ModelItem {
+  const known = catalogue.find(({ directories }) => directories.includes(directory));
+  const facts = summary && [
+    vscode.l10n.t('{0}, {1} parameters.', summary.family, formatParameters(summary.parameters)),
+    ...(known ? [known.summary] : []),
+  ];
+  const description = [
+    ORIGINS[origin],
+    ...(ownModel ? [dataSize(ownModel.bytes)] : []),
+    ...(chosen ? [vscode.l10n.t('in use')] : []),
+  ];
   return {
     label: `$(${chosen ? 'check' : 'blank'}) ${name}`,
-    description: chosen ? vscode.l10n.t('{0} · in use', ORIGINS[origin]) : ORIGINS[origin],
-    detail: error ? `$(warning) ${error.message}` : size,
+    description: description.join(' · '),
+    detail: error ? `$(warning) ${error.message}` : facts?.join(' '),
     choice: { kind: 'setting', setting, error },
+    ...(ownModel ? { own: ownModel, buttons: [verifyButton(), removeButton()] } : {}),
   };
 }
 
-function catalogueItem(entry: ModelCatalogueRequest.Entry): ModelItem {
+function catalogueItem(entry: ModelCatalogueRequest.Entry, begun: OwnModel | undefined): ModelItem {
   const { name, repository, summary, licence, parameters, downloadBytes, memoryBytes, state } = entry;
   const size =
     state === 'partial'
@@ -89,6 +145,25 @@ function catalogueItem(entry: ModelCatalogueRequest.Entry): ModelItem {
     description: [size, memory, vscode.l10n.t('licence {0}', licence)].join(' · '),
     detail: vscode.l10n.t('{0} parameters. {1}', formatParameters(parameters), summary),
     choice: { kind: 'download', model: repository ?? name, entry },
+    ...(begun ? { own: begun, buttons: [removeButton()] } : {}),
+  };
+}
+
+/** A download of another model that was begun. */
+function begunItem(
+  { repository, bytes, totalBytes }: ListDownloadsRequest.Download,
+  begun: OwnModel | undefined,
+): ModelItem {
+  return {
+    label: `$(cloud-download) ${repository}`,
+    description:
+      totalBytes === undefined
+        ? vscode.l10n.t('partly here')
+        : vscode.l10n.t('{0} of {1} here', dataSize(bytes), dataSize(totalBytes)),
+    detail: vscode.l10n.t('The download goes on where it stopped.'),
+    choice: { kind: 'download', model: repository },
+    own: begun,
+    buttons: [removeButton()],
   };
 }
 
@@ -99,6 +174,22 @@ function typedItem(id: string): ModelItem {
     detail: vscode.l10n.t('Asks for its size and licence first; nothing is downloaded before you agree.'),
     choice: { kind: 'typed' },
     alwaysShow: true,
+  };
+}
+
+function verifyButton(): ModelButton {
+  return {
+    iconPath: new vscode.ThemeIcon('verified'),
+    tooltip: vscode.l10n.t('Check All Files'),
+    action: 'verify',
+  };
+}
+
+function removeButton(): ModelButton {
+  return {
+    iconPath: new vscode.ThemeIcon('trash'),
+    tooltip: vscode.l10n.t('Remove From This Machine...'),
+    action: 'remove',
   };
 }
 

@@ -10,6 +10,7 @@ import {
 } from '../../server/protocol';
 import type { NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
+import { within } from './partRect';
 
 /** Formats that every browser decodes. The inference process makes a picture of any other. */
 const SHOWN = new Map<string, string>([
@@ -44,16 +45,19 @@ export async function pictureOf(
 /**
  * A rectangle of an image as an image of its own, so that the model sees it as large as it can. A part of a part is cut out of the
  * whole image.
+ * @param rect in pixels of the picture
+ * @param picture the image as the view shows it: a large part was scaled down
  */
 export async function partOf(
   image: NamedImage,
   rect: PixelRect,
+  picture: Pick<TokenViewPicture, 'width' | 'height'>,
   client: FoveaLanguageClient,
+  token: vscode.CancellationToken,
 ): Promise<NamedImage> {
-  const outer = image.part?.rect ?? { x: 0, y: 0 };
   const whole = image.part?.of ?? image;
-  const part = { ...rect, x: outer.x + rect.x, y: outer.y + rect.y };
-  const { base64 } = await client.request(PictureRequest.type, { image: whole.source, part });
+  const part = image.part ? within(image.part.rect, rect, picture) : rect;
+  const { base64 } = await client.request(PictureRequest.type, { image: whole.source, part }, token);
   const name = vscode.l10n.t(
     '{0} ({1} × {2} at {3}, {4})',
     whole.name,

@@ -35,11 +35,16 @@ export interface Question {
   question?: string;
   reduction?: string;
   fit?: 'pad' | 'crop';
+  /** Only this part of one of the images, which is cut out first. */
+  part?: ImagePart;
   /** Runs the model even where the answer is stored. */
   fresh?: boolean;
   /** False computes everything, so that costs can be compared. */
   reuse?: boolean;
 }
+
+/** A rectangle of an image that the view shows, in pixels of its picture. */
+type ImagePart = (FromTokenView & { type: 'ask' })['part'] & object;
 
 /** How a question ended. The view has shown it already. */
 export type Outcome = { result: AnswerResult } | { error: ErrorData };
@@ -204,15 +209,15 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   }
 
   private async answer(run: Run, question: Question): Promise<AnswerResult> {
-    const { images } = question;
     // Asked again about what is shown: the view says at once that it is at work, and looks at the files afterwards.
     const known = run.shown.pictures;
     const isShown = known.every(({ dataUrl }) => dataUrl !== '');
     if (isShown) this.announce(run);
     const { token } = run.cancellation;
+    const images = question.part ? [await this.cutOut(run, question.part)] : question.images;
     const pictures = await Promise.all(images.map((image) => pictureOf(image, this.client, token)));
     if (this.run === run) this.pictures = pictures;
-    if (!isShown || pictures.some(({ dataUrl }, index) => dataUrl !== known[index].dataUrl)) {
+    if (!isShown || pictures.some(({ dataUrl }, index) => dataUrl !== known.at(index)?.dataUrl)) {
       run.shown = { ...run.shown, pictures };
       this.announce(run);
     }
@@ -323,9 +328,8 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
         return this.catchUp(message.runs);
       case 'ask': {
         const { question, reduction, fit, part } = message;
-        const images = part ? [await this.part(part)] : this.images;
         // Whoever asks here wants to see what it costs now, not what it cost once.
-        await this.ask({ images, question, reduction, fit, fresh: true });
+        await this.ask({ images: this.images, question, reduction, fit, part, fresh: true });
         return;
       }
       case 'wholeImage':
@@ -361,10 +365,20 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     }
   }
 
-  private part({ image, rect }: (FromTokenView & { type: 'ask' })['part'] & object): Promise<NamedImage> {
-    const named = this.images.at(image);
+  /** The part that a run is about, instead of the images that it began with. */
+  private async cutOut(run: Run, { image, rect }: ImagePart): Promise<NamedImage> {
+    const named = run.images.at(image);
     if (!named) throw new Error(`the view has no image ${image}`);
-    return partOf(named, rect, this.client);
+    run.progress = {
+      type: 'progress',
+      run: run.number,
+      message: vscode.l10n.t('Cutting out the visible part'),
+    };
+    this.postFor(run, run.progress);
+    const part = await partOf(named, rect, run.shown.pictures[image], this.client, run.cancellation.token);
+    run.images = [part];
+    if (this.run === run) this.images = run.images;
+    return part;
   }
 
   private async pickImage(): Promise<void> {

@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
-import { openCheckpoint } from '../llava/checkpoint/open';
+import { cachedRepository, openCheckpoint } from '../llava/checkpoint/open';
 import { toErrorData } from '../llava/errors';
 import { modelStores } from '../models/plan';
 import { modelPlaces } from '../models/settings';
@@ -68,7 +68,8 @@ export class Models {
         const data = toErrorData(error);
         // The cache holds models of all kinds; those of another kind are no faults.
         const isOther = model.origin === 'hugging-face-cache' && OTHER_KIND.test(data.code);
-        if (!isOther) models.push({ ...common, name: path.basename(model.directory), error: data });
+        const name = cachedRepository(model.directory) ?? path.basename(model.directory);
+        if (!isOther) models.push({ ...common, name, error: data });
       }
     }
     return models;

@@ -11,6 +11,11 @@ import { watchParent } from './watchdog';
 
 /** Longer side of a picture for the editor, in pixels: more than any view shows at once. */
 const MAX_PICTURE_SIDE = 2048;
+/**
+ * Longer side of a part, in pixels, which a model is asked about: the largest grid of tiles that a model looks at has 2304 (OneVision, 6 x 384), so
+ * that nothing which a model could see is lost before it scales the part itself. Far larger ones would only be slow to send.
+ */
+const MAX_PART_SIDE = 4096;
 
 /**
  * How far this process steps back behind the editor and its servers: its threads take every core, and whoever wants to know
@@ -53,7 +58,7 @@ const engine: Engine = {
   },
   async picture({ image, part, limits }) {
     const { toPng } = await import('../llava/vision/decode');
-    return toPng(image, MAX_PICTURE_SIDE, limits, part);
+    return toPng(image, part ? MAX_PART_SIDE : MAX_PICTURE_SIDE, limits, part);
   },
 };
 

@@ -8,6 +8,7 @@ import {
   formatMacs,
   formatMilliseconds,
   formatParameters,
+  readableSpec,
   formatScore,
   formatShare,
   methodNames,
@@ -37,6 +38,22 @@ describe('numbers for people', () => {
     expect(formatShare(64, 576)).toBe('11\u00a0%');
   });
 
+  it('show shares of a budget without digits that nobody reads, and leave everything else as it was written', () => {
+    expect(readableSpec('visionzip:dominant=0.2109375,contextual=0.0390625')).toBe(
+      'visionzip:dominant=21.1%,contextual=3.9%',
+    );
+    expect(readableSpec('visionzip:dominant=0.0928125,contextual=0.01719+fastv:layer=2,keep=0.5')).toBe(
+      'visionzip:dominant=9.3%,contextual=1.7%+fastv:layer=2,keep=0.5',
+    );
+    for (const spec of [
+      'none',
+      'mmr:keep=0.25,lambda=0.5',
+      'visionzip:dominant=54,contextual=10',
+      'fastv:keep=auto',
+    ])
+      expect(readableSpec(spec)).toBe(spec);
+  });
+
   it('give the size of a model as people name it', () => {
     expect([4_700_000, 135_000_000, 860_000_000, 999_800_000, 7_063_427_072].map(formatParameters)).toEqual([
       '4.7 M',
@@ -61,7 +78,7 @@ describe('what is going on', () => {
         stageWords,
       ),
     ).toEqual([
-      'Converting the weights, once for this model',
+      'Converting the weights (once)',
       'Reading the question',
       'Testing WebGPU',
       'Layer 3 of 12',

@@ -80,6 +80,17 @@ function scaled(value: number, units: readonly string[]): string {
   return `${unit > 0 && rest < 99.5 ? rest.toFixed(1) : Math.round(rest)} ${units[unit]}`;
 }
 
+/**
+ * A spec for the eye: shares that a budget of the whole picture was split into have more digits than anybody reads (`dominant=0.2109375`).
+ * Not for asking again.
+ */
+export function readableSpec(spec: string): string {
+  return spec.replace(
+    /=(0?\.\d{3,})(?=[,+]|$)/g,
+    (_, share: string) => `=${Number((100 * Number(share)).toFixed(1))}%`,
+  );
+}
+
 /** A model's size as people name it: 860 M, 7.1 B. */
 export function formatParameters(count: number): string {
   if (count >= 999.5e6) return `${(count / 1e9).toFixed(1)} B`;
@@ -308,7 +319,7 @@ export function deviceName(device: string): string {
 /** What the engine calls its stages. */
 const STAGES: Readonly<Record<string, string>> = {
   checkpoint: 'Opening the model',
-  converting: 'Converting the weights, once for this model',
+  converting: 'Converting the weights (once)',
   image: 'Decoding the image',
   vision: 'Looking at the image',
   prefill: 'Reading the question',

@@ -72,6 +72,31 @@ const openTab = (page: Page): Promise<void> => page.getByRole('tab', { name: 'Co
 const column = (page: Page, index: number): Promise<string[]> =>
   page.locator(`.comparison tbody tr > :nth-child(${index + 1})`).allInnerTexts();
 
+describe('the answer beside the shown one', () => {
+  const VISIONZIP = 'visionzip:dominant=0.2109375,contextual=0.0390625';
+  const two = [
+    setup,
+    ...run(1, 'visionzip:dominant=54,contextual=10', ['Save'], { visionzip: { dominant: 5, contextual: 3 } }),
+    ...run(2, VISIONZIP, ['Save'], { visionzip: { dominant: 6, contextual: 3 } }),
+  ];
+
+  it.each([360, 700, 1200, 1600])('has all its columns in sight in a view of %i pixels', (width) =>
+    withView(
+      two,
+      async ({ page }) => {
+        const room = page.locator('.costs-room');
+        const [inner, outer] = await room.evaluate((box) => [box.scrollWidth, box.clientWidth]);
+        expect(inner).toBeLessThanOrEqual(outer);
+        // Shares of a split budget are shown as people read them, and told exactly.
+        const [spec] = await room.locator('.spec').all();
+        expect(await spec.innerText()).toBe('visionzip:dominant=21.1%,contextual=3.9%');
+        expect(await spec.getAttribute('title')).toBe(VISIONZIP);
+      },
+      { width },
+    ),
+  );
+});
+
 describe('the tab "Compare"', () => {
   it('is there from two answers to the same question on', () =>
     withView(THREE.slice(0, 3), async (view) => {

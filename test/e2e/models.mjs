@@ -69,8 +69,32 @@ export const models = {
     await progress.waitFor();
     await screenshot('46 downloading');
     await progress.getByRole('button', { name: 'Cancel' }).click();
-    await notification(page, /was stopped/).waitFor();
+    const stopped = notification(page, /was stopped/);
+    await stopped.getByRole('button', { name: 'Go On' }).waitFor();
     await screenshot('47 download stopped');
+    // It goes on without asking once more; who chooses the model again meanwhile is told.
+    const asked = hub.downloads.length;
+    await stopped.getByRole('button', { name: 'Go On' }).click();
+    await until(
+      () => hub.downloads.length,
+      (count) => count > asked,
+      'a request for the weights',
+    );
+    await chooseTyped(page);
+    await notification(page, /is being downloaded already/).waitFor();
+    await screenshot('47b chosen twice');
+    // Cancelled from the list of notifications, where a toast goes after a while.
+    await runCommand(page, 'Notifications: Show Notifications');
+    await page
+      .locator('.notifications-center .notification-list-item')
+      .filter({ hasText: /downloading acme\/tiny-llava/ })
+      .getByRole('button', { name: 'Cancel' })
+      .click();
+    await page
+      .locator('.notifications-center')
+      .getByText(/was stopped/)
+      .first()
+      .waitFor();
     await runCommand(page, 'Notifications: Clear All Notifications');
   },
 
@@ -80,7 +104,8 @@ export const models = {
       return true;
     };
     await chooseTyped(page);
-    await notification(page, /acme\/tiny-llava.*HF_TOKEN/s).waitFor();
+    const refused = notification(page, /acme\/tiny-llava.*HF_TOKEN/s);
+    await refused.getByRole('button', { name: 'Try Again' }).waitFor();
     await screenshot('48 refused');
     await runCommand(page, 'Notifications: Clear All Notifications');
   },
@@ -112,6 +137,28 @@ export const models = {
       (value) => !value,
       'the setting of the embedded model',
     );
+  },
+
+  async 'models: a download is checked file by file, and removed after consent'({ page, screenshot }) {
+    const row = quickRows(page).filter({ hasText: 'downloaded by Fovea' });
+    await runCommand(page, 'Fovea: Choose Model...');
+    await row.hover();
+    await row.locator('.codicon-verified').waitFor();
+    await screenshot('50b buttons of a download');
+    await row.locator('.codicon-verified').click();
+    await notification(page, /All \d+ files of acme\/tiny-llava/).waitFor();
+    await runCommand(page, 'Notifications: Clear All Notifications');
+
+    await runCommand(page, 'Fovea: Choose Model...');
+    await row.hover();
+    await row.locator('.codicon-trash').click();
+    const asked = dialog(page).filter({ hasText: 'Remove acme/tiny-llava' });
+    await asked.waitFor();
+    await screenshot('50c remove');
+    await asked.getByRole('button', { name: 'Remove' }).click();
+    await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
+    await row.waitFor({ state: 'hidden' });
+    await page.keyboard.press('Escape');
   },
 
   async 'hostile screenshot and hostile model: nothing of the answer can be clicked, loaded or run'({

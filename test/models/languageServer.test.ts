@@ -1,4 +1,5 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
 
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { CancellationTokenSource, ProgressType } from 'vscode-languageserver/node';
@@ -6,9 +7,12 @@ import { CancellationTokenSource, ProgressType } from 'vscode-languageserver/nod
 import {
   DownloadRequest,
   InspectModelRequest,
+  ListDownloadsRequest,
   ListModelsRequest,
   ModelCatalogueRequest,
   PlanDownloadRequest,
+  RemoveModelRequest,
+  VerifyModelRequest,
   type ErrorData,
 } from '../../server/protocol';
 import { createSetup, EMBEDDED_MODEL, removeSetup, TestServer, until, type Setup } from '../server/harness';
@@ -128,6 +132,68 @@ it('stops when the client cancels, answers other requests meanwhile, and goes on
 
   hub.misbehave = () => false;
   await server.request(DownloadRequest.type, { repository: plan.repository, commit: plan.commit });
+});
+
+it('verifies what was downloaded, and a damaged file is fetched again, alone', async () => {
+  const plan = await planned();
+  const { repository, commit } = plan;
+  const { directory } = await server.request(DownloadRequest.type, { repository, commit });
+  const steps: VerifyModelRequest.Partial[] = [];
+  server.connection.onProgress(
+    new ProgressType<VerifyModelRequest.Partial>(),
+    'v',
+    (step) => void steps.push(step),
+  );
+  const params = { model: MODEL, partialResultToken: 'v' };
+  const sound = await server.request(VerifyModelRequest.type, params);
+  expect(sound).toEqual({ right: 7, damaged: [], damagedConversions: [], unknown: 0, repairable: true });
+  await until(() => steps.at(-1)?.bytes === plan.totalBytes, 'the last step');
+
+  const blob = realpathSync(path.join(directory, 'model.safetensors'));
+  const content = readFileSync(blob);
+  content[5000] ^= 1;
+  writeFileSync(blob, content);
+  const damaged = { right: 6, damaged: ['model.safetensors'] };
+  expect(await server.request(VerifyModelRequest.type, params)).toMatchObject(damaged);
+  expect(existsSync(blob)).toBe(true);
+  expect(await server.request(VerifyModelRequest.type, { model: MODEL, removeDamaged: true })).toMatchObject(
+    damaged,
+  );
+  const [begun] = await server.request(ListDownloadsRequest.type, {});
+  expect(begun).toMatchObject({ repository: MODEL, complete: false, totalBytes: plan.totalBytes });
+  expect(begun.bytes).toBeLessThan(plan.totalBytes);
+
+  const again = await planned();
+  expect(again.totalBytes - again.presentBytes).toBe(content.length);
+  await server.request(DownloadRequest.type, { repository, commit: again.commit });
+  expect(await server.request(VerifyModelRequest.type, params)).toMatchObject({ right: 7, damaged: [] });
+});
+
+it('removes a download with what was converted from it, also while it is in memory, and nothing of others', async () => {
+  const plan = await planned();
+  const { repository, commit } = plan;
+  const { directory } = await server.request(DownloadRequest.type, { repository, commit });
+  await server.configure({ model: directory });
+  const image = readFileSync(path.join(EMBEDDED_MODEL, '..', 'media', 'icon.png')).toString('base64');
+  const question = {
+    images: [{ base64: image, name: 'icon' }],
+    question: 'What?',
+    sampling: { maxTokens: 2 },
+  };
+  expect((await server.ask(question)).result.result.model.name).toBe(MODEL);
+
+  const { bytes } = await server.request(RemoveModelRequest.type, { model: MODEL });
+  expect(bytes).toBeGreaterThanOrEqual(plan.totalBytes);
+  expect(await server.request(ListDownloadsRequest.type, {})).toEqual([]);
+  expect(existsSync(directory)).toBe(false);
+  const gone = await failure(server.ask({ ...question, fresh: true }));
+  expect(gone).toMatchObject({ code: 'model.no-folder', kind: 'model' });
+  expect(gone.message).toBe(`The model ${MODEL} is not on this machine any more.`);
+  const chosen = (await server.request(ListModelsRequest.type, {})).find((model) => model.chosen);
+  expect(chosen).toMatchObject({ name: MODEL, origin: 'settings', error: { code: 'model.no-folder' } });
+
+  for (const model of [MODEL, '../x', 'fovea-nano'])
+    expect((await failure(server.request(RemoveModelRequest.type, { model }))).kind).toBe('input');
 });
 
 it("hands the hub's refusals to the client as they are", async () => {

@@ -11,6 +11,7 @@ import {
   ListModelsRequest,
   PictureRequest,
   ReductionsRequest,
+  type PixelRect,
 } from '../../server/protocol';
 import { createSetup, EMBEDDED_MODEL, removeSetup, SERVER, TestServer, type Setup } from './harness';
 
@@ -128,6 +129,23 @@ it('makes a picture that a browser shows of a drawing and of a large scan', asyn
     const middle = 3 * (Math.floor(height / 2) * width + Math.floor(width / 2));
     expect([...data.subarray(middle, middle + 3)]).toEqual([255, 0, 0]);
   }
+});
+
+it('scales a picture that is shown, and leaves a part that is asked about as large as the largest grid of tiles can use', async () => {
+  const file = path.join(setup.workspace, 'wide.png');
+  await sharp({ create: { width: 5000, height: 30, channels: 3, background: '#102030' } })
+    .png()
+    .toFile(file);
+  const source = { uri: pathToFileURL(file).href };
+  const widthOf = async (part?: PixelRect): Promise<number | undefined> => {
+    const { base64 } = await server.request(PictureRequest.type, { image: source, part });
+    return (await sharp(Buffer.from(base64, 'base64')).metadata()).width;
+  };
+  expect(await widthOf()).toBe(2048);
+  // OneVision looks at up to 6 x 6 tiles of 384 pixels.
+  for (const width of [2049, 2304, 4096])
+    expect(await widthOf({ x: 100, y: 5, width, height: 20 })).toBe(width);
+  expect(await widthOf({ x: 0, y: 0, width: 4900, height: 30 })).toBe(4096);
 });
 
 it('lists and inspects the embedded model, and describes the reductions', async () => {

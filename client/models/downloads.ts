@@ -1,27 +1,79 @@
 /** A model from the hub: what a download would do, the user's consent to exactly that, and the download itself. */
 import * as vscode from 'vscode';
 import { PlanDownloadRequest, type ModelCatalogueRequest } from '../../server/protocol';
+import { errorLine, errorText } from '../errors';
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
 import { dataSize, downloadState, fitsMemory } from './modelText';
 
-/**
- * @param model a name of the catalogue, or a hub id
- * @param entry what the catalogue knows of it
- * @returns the value of `fovea.model` that chooses it; undefined when the user declined or stopped it
- * @throws {FoveaRequestError} with what happened and what to do next
- */
-export async function downloadModel(
-  model: string,
-  entry: ModelCatalogueRequest.Entry | undefined,
-  client: FoveaLanguageClient,
-): Promise<string | undefined> {
-  const plan = await planned(model, client);
-  if (plan === undefined) return undefined;
-  if (plan.kind === 'present') return plan.directory;
-  if (plan.unsupported) throw new FoveaRequestError(plan.unsupported);
-  if (!(await agreed(model, plan, entry))) return undefined;
-  return download(model, plan, client);
+/** What became of a model that somebody wanted. */
+export interface Got {
+  /** The value of `fovea.model` that chooses it. */
+  directory: string;
+  /** False: it was here before. */
+  downloaded: boolean;
 }
+
+/** The downloads of this window. */
+export class Downloads {
+  /** Those under way, by the name that was asked for. */
+  private readonly running = new Set<string>();
+
+  constructor(
+    private readonly client: FoveaLanguageClient,
+    private readonly log: vscode.LogOutputChannel,
+  ) {}
+
+  /**
+   * @param model a name of the catalogue, or a hub id
+   * @param entry what the catalogue knows of it
+   * @returns undefined when the user declined or stopped it, or when this window is at it already
+   * @throws {FoveaRequestError} with what happened and what to do next
+   */
+  async get(model: string, entry?: ModelCatalogueRequest.Entry): Promise<Got | undefined> {
+    const plan = await this.persistently(model, () => planned(model, this.client));
+    if (plan === undefined) return undefined;
+    if (plan.kind === 'present') return { directory: plan.directory, downloaded: false };
+    if (plan.unsupported) throw new FoveaRequestError(plan.unsupported);
+    if (!(await agreed(model, plan, entry))) return undefined;
+    // The consent is to this plan, so who goes on with it is not asked once more.
+    const directory = await this.persistently(model, () => download(model, plan, this.client), goesOn);
+    return directory === undefined ? undefined : { directory, downloaded: true };
+  }
+
+  /**
+   * Does some work on a model, again and again where it fails or is stopped, as long as the user wants that.
+   * @param work undefined: the user stopped it
+   * @param goOn asks who has stopped it
+   */
+  private async persistently<T>(
+    model: string,
+    work: () => Promise<T | undefined>,
+    goOn?: (model: string) => Promise<boolean>,
+  ): Promise<T | undefined> {
+    for (;;) {
+      if (this.running.has(model)) return tellIsRunning(model);
+      try {
+        this.running.add(model);
+        const result = await work().finally(() => this.running.delete(model));
+        if (result !== undefined || !(await goOn?.(model))) return result;
+      } catch (error) {
+        if (!(error instanceof FoveaRequestError) || !MAY_MEND.test(error.data.code)) throw error;
+        this.log.warn(`The download of ${model} failed: ${errorLine(error)}`);
+        if (!(await triesAgain(error))) return undefined;
+      }
+    }
+  }
+}
+
+function tellIsRunning(model: string): undefined {
+  void vscode.window.showInformationMessage(
+    vscode.l10n.t('{0} is being downloaded already. The status bar shows how far it is.', model),
+  );
+}
+
+/** Failures that another try may not meet: of the network and the hub's mood, of rights that can be had, of the disk. */
+const MAY_MEND =
+  /^(?:hub\.(?:busy|forbidden|proxy|sign-in|unreachable|untrustworthy|wrong-content)|model\.(?:disk-full|folder-unwritable|in-use))$/;
 
 /** Asks the hub for the list of files; nothing is downloaded. */
 async function planned(
@@ -33,6 +85,22 @@ async function planned(
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
     (_, token) => stoppable(client.request(PlanDownloadRequest.type, { model }, token)),
   );
+}
+
+/** Told that a download was stopped, the user may go on. */
+async function goesOn(model: string): Promise<boolean> {
+  const yes = vscode.l10n.t('Go On');
+  const message = vscode.l10n.t(
+    'The download of {0} was stopped. What has arrived is kept: it goes on where it stopped.',
+    model,
+  );
+  return (await vscode.window.showInformationMessage(message, yes)) === yes;
+}
+
+/** Told that a download failed, the user may try again. */
+async function triesAgain(error: FoveaRequestError): Promise<boolean> {
+  const yes = vscode.l10n.t('Try Again');
+  return (await vscode.window.showErrorMessage(errorText(error.data), yes)) === yes;
 }
 
 /** Who is asked, how much, under which licence, where to, and whether this machine is large enough for it. */
@@ -108,11 +176,7 @@ async function download(
       );
     },
   );
-  if (result) return result.directory;
-  void vscode.window.showInformationMessage(
-    vscode.l10n.t('The download of {0} was stopped. Choose it again to go on where it stopped.', model),
-  );
-  return undefined;
+  return result?.directory;
 }
 
 /** Undefined for what the user stopped. */
