@@ -55,11 +55,11 @@ try {
   await askInInput(page, question);
   await answerTo(page, question);
   const view = tokenView(page);
-  await chooseMethod(view, 'VisionZip');
+  await chooseMethod(view, 'Maximal marginal relevance');
   await view.getByRole('button', { name: 'Ask', exact: true }).click();
   await view
     .getByRole('table')
-    .getByText(/visionzip/)
+    .getByText(/mmr/)
     .first()
     .waitFor();
   await answerTo(page, question);
@@ -71,7 +71,7 @@ try {
   await runCommand(page, 'Fovea: Choose Model...');
   await quickRows(page).filter({ hasText: 'part of Fovea' }).waitFor();
   await rest(page);
-  await save(page, 'model', { x: 300, y: 0, width: 600, height: 160 });
+  await save(page, 'model', { x: 300, y: 0, width: 600, height: 330 });
   await page.keyboard.press('Escape');
 
   await runCommand(page, 'View: Close All Editors');
