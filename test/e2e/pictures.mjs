@@ -57,11 +57,7 @@ try {
   const view = tokenView(page);
   await chooseMethod(view, 'Maximal marginal relevance');
   await view.getByRole('button', { name: 'Ask', exact: true }).click();
-  await view
-    .getByRole('table')
-    .getByText(/mmr/)
-    .first()
-    .waitFor();
+  await view.getByRole('table').getByText(/mmr/).first().waitFor();
   await answerTo(page, question);
   await page.keyboard.press('Control+b'); // the explorer makes room
   await view.locator('.side').evaluate((side) => side.scrollTo(0, 0));
