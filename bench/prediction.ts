@@ -181,11 +181,13 @@ function measure(
   keep: number | undefined,
   { questions, watchMemory }: { questions: number; watchMemory: boolean },
 ): Promise<Measured> {
-  const args = [...MEMORY_OPTIONS.execArgv, __filename, '--answer', directory, '--precision', precision];
+  const args = [__filename, '--answer', directory, '--precision', precision];
   args.push('--questions', String(questions));
   if (keep !== undefined) args.push('--keep', String(keep));
-  const child = spawn(process.execPath, args, {
-    env: { ...process.env, ...MEMORY_OPTIONS.env },
+  // Memory of a process started as the inference process is; time of one like that which predicts it, as the command line is.
+  const options = watchMemory ? MEMORY_OPTIONS : { execArgv: [], env: {} };
+  const child = spawn(process.execPath, [...options.execArgv, ...args], {
+    env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let peak = 0;
@@ -268,7 +270,7 @@ function render(rows: readonly Comparison[]): string {
 
 Made by \`npm run bench:prediction\` on ${new Date().toISOString().slice(0, 10)}: ${describeMachine()}. Sources \`${codeHash()}\`. One question about a screenshot of ${SIZE.width} x ${SIZE.height}, CPU, random
 checkpoints with the geometry of their families. Memory is private memory at its peak, of a process started as the inference process is,
-weights that are mapped from files not counted. Time is from the prepared image to the first token, with the model loaded, median of ${TIMED_QUESTIONS}
+weights that are mapped from files not counted. Time is of a process started as the command line is, from the prepared image to the first token, with the model loaded, median of ${TIMED_QUESTIONS}
 questions about new pictures; "CPU" is what all cores computed, which is what can be compared on a machine that others use.
 
 Programs that wanted a core while it ran: ${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)} on ${availableParallelism()} cores${

@@ -128,9 +128,10 @@ async function selectAtVision(
   const { checkpoint, reductions } = context;
   const { vision, visionFeatureSelectStrategy } = checkpoint.config;
   const includeClass = vision.hasClassToken && visionFeatureSelectStrategy === 'full';
-  let selected = plan.tiles.flatMap((tile) => wholeTile(plan, tile, includeClass));
-  for (const reduction of reductions) {
-    if (!reduction.atVision) continue;
+  const selecting = reductions.filter((reduction) => reduction.atVision);
+  if (selecting.length === 0) return plan.tiles.flatMap((tile) => wholeTile(plan, tile, includeClass));
+  let selected: PlacedToken[] = [];
+  for (const reduction of selecting) {
     const stages: TraceStage[] = [];
     selected = [];
     for (const tile of plan.tiles) {
@@ -368,13 +369,21 @@ class TowerView {
     const tokens = grid.rows * grid.columns;
     const data = new Float32Array((tokens + extraRows) * columns);
     const { taps, patches, weights } = mix!;
-    patches.forEach((patch, tap) => {
+    let input = -1;
+    let source: Float32Array = new Float32Array(0);
+    // Thousands of short rows: a view of each would take longer than its numbers.
+    for (let tap = 0; tap < patches.length; tap++) {
       const weight = weights[tap];
-      if (weight === 0) return;
-      const source = row(rowsOf(this.of(Math.floor(patch / this.patches))), patch % this.patches);
-      const target = Math.floor(tap / taps) * columns;
-      for (let i = 0; i < columns; i++) data[target + i] += weight * source[i];
-    });
+      if (weight === 0) continue;
+      const wanted = Math.floor(patches[tap] / this.patches);
+      if (wanted !== input) {
+        input = wanted;
+        source = rowsOf(this.of(input)).data;
+      }
+      const from = (patches[tap] % this.patches) * columns;
+      const to = Math.floor(tap / taps) * columns;
+      for (let i = 0; i < columns; i++) data[to + i] += weight * source[from + i];
+    }
     return matrix(data, columns);
   }
 }
