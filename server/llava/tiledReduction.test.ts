@@ -188,3 +188,40 @@ describe.each(PICTURES)('reductions of %s on %j', (name, files) => {
     return rows;
   }
 });
+
+describe('a strip so thin that its details are cut away with the padding', () => {
+  const name = 'llava-next-clip-llama';
+  const images = [readFileSync(fixturePath('checkpoints', name, 'reference', '2x130.png'))];
+  let model: LlavaModel;
+  let unreduced: AnswerResult;
+
+  beforeAll(async () => {
+    model = await LlavaModel.open(readFixture(name).directory, { cacheDirectory: temporaryDirectory() });
+    unreduced = await ask('none');
+  });
+  afterAll(() => model.dispose());
+
+  const ask = (reduction: string): Promise<AnswerResult> =>
+    model.ask({ images, question: 'What?', sampling: { maxTokens: 3 }, reduction }, { reuse: false });
+
+  it.each(KEEP_ALL)('%s gives exactly the unreduced answer', async (reduction) => {
+    const result = await ask(reduction);
+    expect(result.firstStep).toEqual(unreduced.firstStep);
+    expect(result.trace.decoderTokens).toEqual(unreduced.trace.decoderTokens);
+  });
+
+  it.each([
+    ['visionzip:dominant=3,contextual=2', 5],
+    ['scope:keep=4', 4],
+    ['mmr:keep=6', 6],
+    ['divprune:keep=1+fastv:layer=1,keep=all', 1],
+    ['downscale:grid=2', 4],
+  ])('%s keeps the newlines of the empty rows, behind everything else', async (reduction, left) => {
+    const [{ newlines = [], patches }] = unreduced.trace.images;
+    expect(patches).toBe(16);
+    expect(newlines.length).toBeGreaterThan(0);
+    const { decoderTokens } = (await ask(reduction)).trace;
+    expect(decoderTokens).toHaveLength(left + newlines.length);
+    expect(decoderTokens.slice(left)).toEqual(newlines.map(({ id }) => id));
+  });
+});
