@@ -188,6 +188,7 @@ describe('forms that a field may have', () => {
   it('image_token_index is image_token_id in transformers 5', () => {
     const rest = { ...LLAVA_15, image_token_index: undefined };
     expect(parseConfig({ ...rest, image_token_id: 77 }).imageTokenIndex).toBe(77);
+    expect(parseConfig({ ...rest, image_token_index: 5, image_token_id: 77 }).imageTokenIndex).toBe(77);
     expect(parseConfig(rest).imageTokenIndex).toBe(32000);
   });
 

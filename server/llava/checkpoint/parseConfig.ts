@@ -22,9 +22,10 @@ export function parseConfig(json: unknown): LlavaConfig {
 
   const config: LlavaConfig = {
     modelType,
+    // Where a file has both, the newer name counts, as in transformers.
     imageTokenIndex:
-      root.optionalInteger('image_token_index', 0) ??
       root.optionalInteger('image_token_id', 0) ??
+      root.optionalInteger('image_token_index', 0) ??
       defaults.imageToken,
     visionFeatureLayer: parseFeatureLayers(root, vision, defaults),
     visionFeatureSelectStrategy: root.choice(
