@@ -477,6 +477,7 @@ describe('tiled models', () => {
     [{ image_grid_pinpoints: [[336]] }],
     [{ image_grid_pinpoints: [[336, -336]] }],
     [{ image_grid_pinpoints: [[336 * 1000, 336 * 1000]] }],
+    [{ image_grid_pinpoints: [[10_080, 10_080]], vision_config: { image_size: 1008, patch_size: 14 } }],
     [{ image_grid_pinpoints: 'anyres' }],
     [{ vision_feature_select_strategy: 'full' }],
   ])('refuse %j', (fields) => {

@@ -132,6 +132,8 @@ const MODEL_TYPES: readonly ModelType[] = ['llava', 'llava_next', 'llava_onevisi
 const MAX_PINPOINTS = 1024;
 /** As tiles are computed one by one, a hostile config could otherwise keep the machine busy for a day. */
 const MAX_TILES = 256;
+/** The picture is scaled up to its canvas, 3 bytes a pixel. OneVision's largest has 5.3 million. */
+const MAX_CANVAS_PIXELS = 100e6;
 
 function parseAnyres(
   root: Section,
@@ -144,7 +146,7 @@ function parseAnyres(
   if (!parsed)
     throw invalid(
       `config.json: "image_grid_pinpoints" is ${JSON.stringify(given).slice(0, 200)}`,
-      `Expected a list of [height, width], multiples of the tower's ${vision.imageSize} pixels, of at most ${MAX_TILES} tiles each.`,
+      `Expected a list of [height, width], multiples of the tower's ${vision.imageSize} pixels, of at most ${MAX_TILES} tiles and ${MAX_CANVAS_PIXELS} pixels each.`,
     );
   return { pinpoints: parsed, maxTiles: modelType === 'llava_onevision' ? parseMaxTiles(root) : undefined };
 }
@@ -158,8 +160,9 @@ export function parsePinpoints(value: unknown, towerSize: number): Size[] | unde
     const [height, width] = pair as unknown[];
     const fits = (side: unknown): side is number =>
       typeof side === 'number' && Number.isInteger(side) && side > 0 && side % towerSize === 0;
-    if (!fits(height) || !fits(width) || (height / towerSize) * (width / towerSize) > MAX_TILES)
-      return undefined;
+    if (!fits(height) || !fits(width)) return undefined;
+    const tiles = (height / towerSize) * (width / towerSize);
+    if (tiles > MAX_TILES || height * width > MAX_CANVAS_PIXELS) return undefined;
     sizes.push({ width, height });
   }
   return sizes;
