@@ -33,7 +33,10 @@ export function errorLine(error: unknown): string {
 
 /** An error as a notification says it. */
 export function errorText({ message, why, nextStep }: ErrorData): string {
-  return [message, why, nextStep].filter(Boolean).join(' ');
+  // What the operating system says has no full stop.
+  return [message, why, nextStep]
+    .flatMap((part) => (part ? [part.replace(/[^.!?:]$/, '$&.')] : []))
+    .join(' ');
 }
 
 /** The button that fits an error, where there is one. */

@@ -2,6 +2,7 @@
 import * as vscode from 'vscode';
 import type { StatusNotification } from '../server/protocol';
 import { deviceName, stageWords } from '../server/traceView/wording';
+import { errorText } from './errors';
 import type { FoveaLanguageClient } from './languageClient';
 import { LANGUAGES } from './languages';
 import { actionsIn, firstSentence, type StatusAction } from './statusActions';
@@ -85,9 +86,7 @@ interface ActionItem extends vscode.QuickPickItem {
 }
 
 async function showActions(status: Status | undefined): Promise<void> {
-  const error =
-    status?.error &&
-    [status.error.message, status.error.why, status.error.nextStep].filter(Boolean).join(' ');
+  const error = status?.error && errorText(status.error);
   const items = itemsFor(status);
   const picked = await vscode.window.showQuickPick(
     actionsIn(status?.state).map((action) => items[action]),

@@ -12,6 +12,18 @@ export class DownloadCancelledError extends FoveaError {
   }
 }
 
+/** The user stopped the check of a model's files. */
+export class CheckCancelledError extends FoveaError {
+  constructor(cause?: unknown) {
+    super('cancelled', {
+      code: 'cancelled',
+      message: 'The check was cancelled.',
+      nextStep: 'Nothing was changed: start it again at any time.',
+      cause,
+    });
+  }
+}
+
 /** Throws {@link DownloadCancelledError} when the signal has fired. */
 export function throwIfStopped(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw new DownloadCancelledError(signal.reason);

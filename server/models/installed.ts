@@ -3,12 +3,13 @@ import path from 'node:path';
 
 import { openCheckpoint } from '../llava/checkpoint/open';
 import { type SidecarCheck, verifySidecar } from '../llava/checkpoint/sidecar';
-import { InputError, ModelError, throwIfCancelled } from '../llava/errors';
+import { FoveaError, InputError, ModelError, throwIfCancelled } from '../llava/errors';
 import { nearest } from '../llava/reduction/nearest';
 import type { ErrorData } from '../protocol';
 import { formatBytes } from '../traceView/wording';
 import { CATALOGUE, catalogueEntry, EMBEDDED_MODEL, unsupported } from './catalogue';
 import { contentHash, hashFile, matches, startHash, type ContentHash } from './contentHash';
+import { CheckCancelledError } from './errors';
 import {
   CONFIG_FILE,
   isDescription,
@@ -229,11 +230,27 @@ export interface VerifyOptions {
  *
  * @param engineCacheDirectory where the engine keeps converted weights.
  */
-export async function verifyInstalled(
+export function verifyInstalled(
   id: ModelId,
   places: ModelPlaces,
   engineCacheDirectory: string,
   options: VerifyOptions = {},
+): Promise<Verification> {
+  return asCheck(checkInstalled(id, places, engineCacheDirectory, options));
+}
+
+/** A check that was stopped says so: what it is made of speaks of downloads and questions. */
+async function asCheck<T>(work: Promise<T>): Promise<T> {
+  return work.catch((error: unknown) => {
+    throw error instanceof FoveaError && error.kind === 'cancelled' ? new CheckCancelledError(error) : error;
+  });
+}
+
+async function checkInstalled(
+  id: ModelId,
+  places: ModelPlaces,
+  engineCacheDirectory: string,
+  options: VerifyOptions,
 ): Promise<Verification> {
   const found = await findInstalled(id, places);
   if (found === undefined) {
@@ -253,14 +270,22 @@ export async function verifyInstalled(
     });
     (length === size && matches(hash, digest) ? right : damaged).push(name);
   }
-  const converted = await verifyConverted(directory, engineCacheDirectory, options);
+  const converted = await checkConverted(directory, engineCacheDirectory, options);
   if (options.removeDamaged && damaged.length > 0)
     await removeDamaged(store, id.repository, directory, expected, damaged);
   return { directory, origin: store.origin, right, damaged, unknown: expected.unknown, converted };
 }
 
 /** Checks what was converted from the checkpoint in a folder, which may be anywhere. */
-export async function verifyConverted(
+export function verifyConverted(
+  directory: string,
+  engineCacheDirectory: string,
+  options: VerifyOptions,
+): Promise<SidecarCheck | undefined> {
+  return asCheck(checkConverted(directory, engineCacheDirectory, options));
+}
+
+async function checkConverted(
   directory: string,
   engineCacheDirectory: string,
   { signal, onBytes, removeDamaged: remove }: VerifyOptions,

@@ -268,7 +268,7 @@ describe('verifying', () => {
     const error = await refusal(
       verifyInstalled(ID, someone.settings, cache, { signal: AbortSignal.abort() }),
     );
-    expect(error.kind).toBe('cancelled');
+    expect(error).toMatchObject({ kind: 'cancelled', message: 'The check was cancelled.' });
   });
 
   it('of a model that is not here says how to get it', async () => {
