@@ -2,7 +2,7 @@ import { readdir, stat } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { cachedRepository, openCheckpoint } from '../llava/checkpoint/open';
-import { toErrorData } from '../llava/errors';
+import { ModelError, toErrorData } from '../llava/errors';
 import { modelStores } from '../models/plan';
 import { modelPlaces } from '../models/settings';
 import type { ListModelsRequest, ModelSummary } from '../protocol';
@@ -24,15 +24,17 @@ export class Models {
     return this.#embedded;
   }
 
-  /** The folder that a value of `fovea.model` means. */
+  /** The folder that a value of `fovea.model` means; what is no absolute path stays as it is, and {@link summary} refuses it. */
   directory(setting: string): string {
     const text = setting.trim();
     if (text === '') return this.#embedded;
-    return path.resolve(/^~[\\/]/.test(text) ? path.join(os.homedir(), text.slice(2)) : text);
+    const expanded = /^~[\\/]/.test(text) ? path.join(os.homedir(), text.slice(2)) : text;
+    return path.isAbsolute(expanded) ? path.resolve(expanded) : text;
   }
 
   /** @throws ModelError */
   async summary(directory: string): Promise<ModelSummary> {
+    if (!path.isAbsolute(directory)) throw notAFolder(directory);
     const fingerprint = await fingerprintOf(directory);
     const known = this.#known.get(directory);
     if (known?.fingerprint === fingerprint) return known.summary;
@@ -74,6 +76,16 @@ export class Models {
     }
     return models;
   }
+}
+
+/** Somebody wrote a model's name into the settings, or a path from a folder that nobody knows. */
+function notAFolder(setting: string): ModelError {
+  return new ModelError({
+    code: 'model.setting-not-a-folder',
+    message: `The setting fovea.model is no folder: "${setting}".`,
+    why: 'It takes the absolute path of a checkpoint.',
+    nextStep: '"Fovea: Choose Model..." finds models by name, gets them and sets it.',
+  });
 }
 
 /** Faults by which a folder of the Hugging Face cache shows that it is no LLaVA checkpoint at all. */

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { CancellationTokenSource, ProgressType } from 'vscode-languageserver/node';
 
 import {
+  AskRequest,
   DownloadRequest,
   InspectModelRequest,
   ListDownloadsRequest,
@@ -194,6 +195,20 @@ it('removes a download with what was converted from it, also while it is in memo
 
   for (const model of [MODEL, '../x', 'fovea-nano'])
     expect((await failure(server.request(RemoveModelRequest.type, { model }))).kind).toBe('input');
+});
+
+it('a name in the setting that takes a folder is told as what it is, with the way to models by name', async () => {
+  for (const model of ['llava-hf/llava-1.5-7b-hf', 'models/llava']) {
+    await server.configure({ model });
+    const images = [{ base64: 'iVBORw0KGgo=', name: 'x' }];
+    const error = await failure(server.request(InspectModelRequest.type, { directory: model }));
+    expect(error).toMatchObject({ code: 'model.setting-not-a-folder', kind: 'model' });
+    expect(error.message).toContain(`"${model}"`);
+    expect(error.nextStep).toContain('Choose Model...');
+    expect((await failure(server.request(AskRequest.type, { images }))).kind).not.toBe('internal');
+    const chosen = (await server.request(ListModelsRequest.type, {})).find((listed) => listed.chosen);
+    expect(chosen).toMatchObject({ origin: 'settings', error: { code: 'model.setting-not-a-folder' } });
+  }
 });
 
 it("hands the hub's refusals to the client as they are", async () => {
