@@ -21,6 +21,8 @@ export interface ErrorData {
   why?: string;
   /** What the user can do next. */
   nextStep: string;
+  /** The https address of a page where that is done (the terms of a gated model); opened only when the user asks for it. */
+  page?: string;
 }
 
 // ---------------------------------------------------------------------------------------------- trace

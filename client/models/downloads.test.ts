@@ -24,6 +24,8 @@ vi.mock('vscode', () => ({
       text.replace(/\{(\d)\}/g, (_, place: string) => String(values[Number(place)])),
   },
   ProgressLocation: { Notification: 15 },
+  Uri: { parse: (text: string) => text },
+  env: { openExternal: (page: string) => Promise.resolve(editor.told.push(`opened: ${page}`)) },
   CancellationTokenSource: class {
     readonly token = {};
   },
@@ -114,6 +116,20 @@ it('goes on after a stop and after a failure with the same plan, and does not as
   expect(editor.told.filter((text) => text.includes('Download acme'))).toHaveLength(1);
   expect(asked.filter((text) => text.startsWith(DownloadRequest.method))).toHaveLength(3);
   expect(asked.filter((text) => text === PlanDownloadRequest.method)).toHaveLength(1);
+});
+
+it('leads to the page of a gated model, and back', async () => {
+  const gated = new FoveaRequestError({
+    code: 'hub.forbidden',
+    kind: 'model',
+    message: 'gated',
+    nextStep: '.',
+    page: 'https://hub/acme/tiny',
+  });
+  plans = [gated, plan];
+  editor.clicks = ['Open Its Page', 'Try Again', 'Download'];
+  expect(await subject().get('acme/tiny')).toMatchObject({ downloaded: true });
+  expect(editor.told).toContain('opened: https://hub/acme/tiny');
 });
 
 it('stops where the user wants no more of it', async () => {

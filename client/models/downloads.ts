@@ -100,7 +100,14 @@ async function goesOn(model: string): Promise<boolean> {
 /** Told that a download failed, the user may try again. */
 async function triesAgain(error: FoveaRequestError): Promise<boolean> {
   const yes = vscode.l10n.t('Try Again');
-  return (await vscode.window.showErrorMessage(errorText(error.data), yes)) === yes;
+  const open = vscode.l10n.t('Open Its Page');
+  const { page } = error.data;
+  for (;;) {
+    const chosen = await vscode.window.showErrorMessage(errorText(error.data), yes, ...(page ? [open] : []));
+    if (chosen !== open || !page) return chosen === yes;
+    // Whoever has accepted the terms there comes back to try again.
+    await vscode.env.openExternal(vscode.Uri.parse(page, true));
+  }
 }
 
 /** Who is asked, how much, under which licence, where to, and whether this machine is large enough for it. */

@@ -246,13 +246,13 @@ async function verify(command: ModelCommand, signal: AbortSignal): Promise<void>
   if (result.damaged.length > 0)
     throw new ModelError({
       code: 'model.damaged',
-      message: `${result.damaged.length} of the files of ${command.model} are damaged.`,
+      message: `Files of ${command.model} are damaged: ${result.damaged.length} of ${result.damaged.length + result.right.length + result.unknown.length}.`,
       nextStep: repairStep(command, result.origin),
     });
   if (converted.damaged.length > 0)
     throw new ModelError({
       code: 'model.converted-damaged',
-      message: `${converted.damaged.length} of the files of converted weights of ${command.model} are damaged.`,
+      message: `Converted weights of ${command.model} are damaged: ${converted.damaged.length} of ${converted.damaged.length + converted.right.length} files.`,
       nextStep: command.removeDamaged
         ? 'They were removed. The next question makes them again, and only them.'
         : `fovea model verify ${command.model} --remove-damaged removes them; the next question makes them again.`,

@@ -5,6 +5,7 @@ interface ErrorDetails {
   message: string;
   why?: string;
   nextStep: string;
+  page?: string;
   cause?: unknown;
 }
 
@@ -17,6 +18,8 @@ export class FoveaError extends Error {
   readonly code: string;
   readonly why?: string;
   readonly nextStep: string;
+  /** Where the user can do that. */
+  readonly page?: string;
 
   constructor(kind: ErrorKind, details: ErrorDetails) {
     super(details.message, { cause: details.cause });
@@ -25,6 +28,7 @@ export class FoveaError extends Error {
     this.code = details.code;
     this.why = details.why;
     this.nextStep = details.nextStep;
+    this.page = details.page;
   }
 
   toData(): ErrorData {
@@ -34,6 +38,7 @@ export class FoveaError extends Error {
       message: this.message,
       why: this.why,
       nextStep: this.nextStep,
+      page: this.page,
     };
   }
 }

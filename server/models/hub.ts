@@ -233,7 +233,7 @@ export class Hub {
   #statusFault(response: HttpResponse, { repository, what }: Asked): Error {
     const { status, host, headers } = response;
     const reason = headers['x-error-code'];
-    const page = `${this.#settings.endpoint.origin}/${repository}`;
+    const page = this.#url(repository).href;
     const signIn =
       this.#settings.token === undefined
         ? `If it is private or gated: accept its terms at ${page}, then set the environment variable HF_TOKEN to a token that may read it.`
@@ -248,6 +248,7 @@ export class Hub {
             ? 'It does not exist, or it is private or gated.'
             : 'Its owner restricts who may read it.',
         nextStep: reason === 'GatedRepo' ? signIn : `Check the name. ${signIn}`,
+        page,
       });
     if (status === 404 && reason === 'RepoNotFound')
       return new ModelError({
@@ -260,6 +261,7 @@ export class Hub {
         code: 'hub.not-found',
         message: `${host} has no ${what} of ${repository}.`,
         nextStep: `Look it up at ${page}.`,
+        page,
       });
     const why = `It answers with status ${status}.`;
     if (status === 408 || status === 429 || status >= 500) {

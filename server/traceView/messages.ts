@@ -224,6 +224,7 @@ const error = shape({
   message: text,
   why: optional(text),
   nextStep: text,
+  page: optional(text),
 });
 const typeShare = shape({ share: number, tokens: number, efficiency: number });
 const typeShares = shape({

@@ -448,8 +448,11 @@ describe('a server that refuses', () => {
   ])('with %i and the reason %s is told as what it is', async (status, reason, words) => {
     const { hub, user } = await setting();
     Object.assign(hub, always(status, { 'x-error-code': reason }));
-    const { message, why } = await refusal(user.plan());
+    const { message, why, page } = await refusal(user.plan());
     expect(`${message} ${why}`).toMatch(words);
+    // There is no page of what does not exist.
+    const exists = status === 401 || reason === 'RevisionNotFound';
+    expect(page).toBe(exists ? `${hub.origin}/acme/tiny-llava` : undefined);
   });
 
   it.each([408, 429, 500, 502, 503, 504])(
