@@ -36,6 +36,7 @@ describe('half precision', () => {
     ['clip-llama', true],
     ['siglip-qwen2-float16', false],
     ['clip-llama-llama3-bfloat16', true],
+    ['siglip-qwen2-longrope-windows', true],
   ])('answers about %s as float32 does, with caches of half the size', async (name, converted) => {
     const cacheDirectory = temporaryDirectory();
     const open = (precision: 'fp32' | 'fp16'): Promise<LlavaModel> =>
