@@ -73,9 +73,12 @@ export function tokensAfterStages({
     // A CLS token that no method chose is one that the checkpoint always feeds to its decoder.
     if (entered.has(classTokenId) && !chosen.has(classTokenId)) alive.add(classTokenId);
   }
-  return stages.map(({ received, kept, merged }) => {
+  // A step chooses among all that the first layers still hold: what was dropped before a later layer does not come back by it.
+  const gone = new Set<TokenId>();
+  return stages.map(({ received, kept, merged, dropped }) => {
     for (const id of received) alive.delete(id);
-    for (const id of kept) alive.add(id);
+    for (const id of kept) if (!gone.has(id)) alive.add(id);
+    for (const id of dropped) gone.add(id);
     for (const { id } of merged) alive.add(id);
     return alive.size;
   });
