@@ -1,7 +1,7 @@
 /** The language status item: state, model, device and memory, and a click for the actions that fit the state. */
 import * as vscode from 'vscode';
 import type { StatusNotification } from '../server/protocol';
-import { deviceName, stageWords } from '../server/traceView/wording';
+import { deviceName, formatBytes, stageWords } from '../server/traceView/wording';
 import { errorText } from './errors';
 import type { FoveaLanguageClient } from './languageClient';
 import { LANGUAGES } from './languages';
@@ -61,10 +61,15 @@ export function detailText(status: Status | undefined): string {
     const percent = status.fraction === undefined ? '' : ` ${Math.round(status.fraction * 100)} %`;
     return `${stageWords(status.stage ?? '')}${percent}`;
   }
-  const memory = status.memoryBytes === undefined ? undefined : `${Math.round(status.memoryBytes / 1e6)} MB`;
   const device = status.device && deviceName(status.device);
   // One line, beside which the editor puts the link to the actions: what is too long pushes that out of sight.
-  return [shortName(status.model?.name), device, precisionBits(status), memory].filter(Boolean).join(' · ');
+  const parts = [shortName(status.model?.name), device];
+  if (status.state !== 'working')
+    parts.push(
+      precisionBits(status),
+      status.memoryBytes === undefined ? undefined : formatBytes(status.memoryBytes),
+    );
+  return parts.filter(Boolean).join(' · ');
 }
 
 /** A model of the hub without its organisation. */
@@ -73,7 +78,7 @@ function shortName(name: string | undefined): string | undefined {
   return short !== undefined && short.length > LONGEST_NAME ? `${short.slice(0, LONGEST_NAME - 1)}…` : short;
 }
 
-const LONGEST_NAME = 32;
+const LONGEST_NAME = 28;
 
 function precisionBits({ precision }: Status): string | undefined {
   const bits = { q4: 4, fp16: 16, fp32: 32 }[precision ?? ''];
