@@ -740,6 +740,8 @@ export namespace ListDownloadsRequest {
     /** The folder of the model; where it will be, of one that is not complete. */
     directory: string;
     complete: boolean;
+    /** Somebody is at work on it now: this window, another one, or the command line. */
+    busy: boolean;
     /** On the disk. */
     bytes: number;
     /** When it is complete, where that is known. */

@@ -32,6 +32,12 @@ export async function chooseModel(context: CommandContext): Promise<void> {
   }
 }
 
+/** A download that ended with its window goes on where the user wants that. */
+export async function goOnDownloading(context: CommandContext): Promise<void> {
+  const model = await context.downloads.interrupted();
+  if (model !== undefined) await use(context, { kind: 'download', model });
+}
+
 function modelPicker(): vscode.QuickPick<ModelItem> {
   const picker = vscode.window.createQuickPick<ModelItem>();
   picker.title = vscode.l10n.t('Choose Model');

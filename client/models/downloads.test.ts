@@ -1,6 +1,11 @@
-import { beforeEach, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type * as vscode from 'vscode';
-import { DownloadRequest, PlanDownloadRequest, type ErrorData } from '../../server/protocol';
+import {
+  DownloadRequest,
+  ListDownloadsRequest,
+  PlanDownloadRequest,
+  type ErrorData,
+} from '../../server/protocol';
 import type { FoveaLanguageClient } from '../languageClient';
 
 /** The editor: what it was told, and what the user clicks. */
@@ -61,7 +66,7 @@ const plan: PlanDownloadRequest.Plan = {
 const failure = (code: string): Error =>
   new FoveaRequestError({
     code,
-    kind: code === 'cancelled' ? 'cancelled' : 'model',
+    kind: code === 'cancelled' || code === 'internal' ? code : 'model',
     message: code,
     nextStep: '.',
   });
@@ -70,6 +75,14 @@ const failure = (code: string): Error =>
 let plans: (PlanDownloadRequest.Result | Error)[];
 let downloads: (DownloadRequest.Result | Error | Promise<DownloadRequest.Result>)[];
 let asked: string[];
+/** What lies on the disk, and what outlives a window. */
+let present: ListDownloadsRequest.Download[];
+let kept: Record<string, unknown>;
+const memory: vscode.Memento = {
+  keys: () => Object.keys(kept),
+  get: <T>(key: string, otherwise?: T) => (kept[key] ?? otherwise) as T,
+  update: (key: string, value: unknown) => Promise.resolve(void (kept[key] = value)),
+};
 
 function answer<T>(answers: (T | Error | Promise<T>)[]): Promise<T> {
   const next = answers.shift();
@@ -79,6 +92,7 @@ function answer<T>(answers: (T | Error | Promise<T>)[]): Promise<T> {
 function subject(): InstanceType<typeof Downloads> {
   const client = {
     request: ({ method }: { method: string }) => {
+      if (method === ListDownloadsRequest.method) return Promise.resolve(present);
       asked.push(method);
       return answer(plans);
     },
@@ -87,12 +101,13 @@ function subject(): InstanceType<typeof Downloads> {
       return answer(downloads);
     },
   } as unknown as FoveaLanguageClient;
-  return new Downloads(client, { warn: () => undefined } as unknown as vscode.LogOutputChannel);
+  return new Downloads(client, memory, { warn: () => undefined } as unknown as vscode.LogOutputChannel);
 }
 
 beforeEach(() => {
   [plans, downloads, asked] = [[plan], [{ directory: plan.directory }], []];
   [editor.told, editor.clicks] = [[], []];
+  [present, kept] = [[], {}];
 });
 
 it('asks before it downloads, and downloads what was agreed to', async () => {
@@ -163,6 +178,65 @@ it('a model that is under way is told, not begun once more; after its end it may
   expect(await first).toMatchObject({ downloaded: true });
   plans = [{ kind: 'present', directory: '/here' }];
   expect(await both.get('acme/tiny')).toMatchObject({ directory: '/here' });
+});
+
+describe('a window that closes in the middle of a download', () => {
+  const begun = {
+    repository: 'acme/tiny',
+    directory: '/m',
+    complete: false,
+    busy: false,
+    bytes: 4e6,
+    totalBytes: 9e6,
+  };
+
+  /** Begins a download, and ends as the window does: the connection to the server breaks. */
+  async function interrupted(): Promise<void> {
+    [plans, downloads] = [[plan], [failure('internal')]];
+    editor.clicks = ['Download'];
+    await expect(subject().get('acme/tiny')).rejects.toThrow();
+    [editor.told, editor.clicks] = [[], []];
+  }
+
+  it('is asked about in the next one, once', async () => {
+    await interrupted();
+    present = [begun];
+    editor.clicks = ['Go On'];
+    expect(await subject().interrupted()).toBe('acme/tiny');
+    expect(editor.told).toEqual([
+      'info: The download of acme/tiny ended with its window. 4.0 MB of 9.0 MB are here.',
+    ]);
+    expect(await subject().interrupted()).toBeUndefined();
+  });
+
+  it('is left alone while another window is at it', async () => {
+    await interrupted();
+    present = [{ ...begun, busy: true }];
+    expect(await subject().interrupted()).toBeUndefined();
+    expect(editor.told).toEqual([]);
+    present = [begun];
+    editor.clicks = [undefined];
+    expect(await subject().interrupted()).toBeUndefined();
+    expect(editor.told).toHaveLength(1);
+  });
+
+  it('is forgotten where the model was completed or removed elsewhere', async () => {
+    for (const now of [[{ ...begun, complete: true }], []]) {
+      await interrupted();
+      present = now;
+      expect(await subject().interrupted()).toBeUndefined();
+    }
+    expect(editor.told).toEqual([]);
+  });
+
+  it('leaves nothing behind where a download ended in any other way', async () => {
+    for (const end of [{ directory: '/m' }, failure('cancelled'), failure('hub.untrustworthy')]) {
+      [plans, downloads, editor.clicks] = [[plan], [end], ['Download', undefined]];
+      await subject().get('acme/tiny');
+      present = [begun];
+      expect(await subject().interrupted()).toBeUndefined();
+    }
+  });
 });
 
 it('an unread message about a stop does not keep the model from being chosen again', async () => {

@@ -1,6 +1,6 @@
 /** A model from the hub: what a download would do, the user's consent to exactly that, and the download itself. */
 import * as vscode from 'vscode';
-import { PlanDownloadRequest, type ModelCatalogueRequest } from '../../server/protocol';
+import { ListDownloadsRequest, PlanDownloadRequest, type ModelCatalogueRequest } from '../../server/protocol';
 import { errorLine, errorText } from '../errors';
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
 import { dataSize, downloadState, fitsMemory } from './modelText';
@@ -13,6 +13,9 @@ export interface Got {
   downloaded: boolean;
 }
 
+/** Downloads under way, by repository: the names that were asked for. What is left of it when a window comes up was interrupted by the end of another. */
+const UNDER_WAY = 'fovea.downloads';
+
 /** The downloads of this window. */
 export class Downloads {
   /** Those under way, by the name that was asked for. */
@@ -20,6 +23,7 @@ export class Downloads {
 
   constructor(
     private readonly client: FoveaLanguageClient,
+    private readonly memory: vscode.Memento,
     private readonly log: vscode.LogOutputChannel,
   ) {}
 
@@ -36,8 +40,47 @@ export class Downloads {
     if (plan.unsupported) throw new FoveaRequestError(plan.unsupported);
     if (!(await agreed(model, plan, entry))) return undefined;
     // The consent is to this plan, so who goes on with it is not asked once more.
-    const directory = await this.persistently(model, () => download(model, plan, this.client), goesOn);
+    const directory = await this.persistently(model, () => this.remembered(model, plan), goesOn);
     return directory === undefined ? undefined : { directory, downloaded: true };
+  }
+
+  /** Asks whether a download that ended with its window is to go on. @returns the name of its model, where the user wants that */
+  async interrupted(): Promise<string | undefined> {
+    const left = this.underWay();
+    if (Object.keys(left).length === 0) return undefined;
+    const present = await this.client.request(ListDownloadsRequest.type, {});
+    for (const [repository, model] of Object.entries(left)) {
+      const found = present.find((download) => download.repository === repository);
+      // Another window is at it.
+      if (found?.busy) continue;
+      await this.note(repository, undefined);
+      if (found && !found.complete && (await goesOnAfterInterruption(model, found))) return model;
+    }
+    return undefined;
+  }
+
+  /** A download that leaves a note while it runs. What ends with the window takes no leave, and the note stays. */
+  private async remembered(model: string, plan: PlanDownloadRequest.Plan): Promise<string | undefined> {
+    await this.note(plan.repository, model);
+    try {
+      const directory = await download(model, plan, this.client);
+      await this.note(plan.repository, undefined);
+      return directory;
+    } catch (error) {
+      if (error instanceof FoveaRequestError && error.data.kind !== 'internal')
+        await this.note(plan.repository, undefined);
+      throw error;
+    }
+  }
+
+  private underWay(): Record<string, string> {
+    return this.memory.get<Record<string, string>>(UNDER_WAY, {});
+  }
+
+  private async note(repository: string, model: string | undefined): Promise<void> {
+    const others = Object.entries(this.underWay()).filter(([known]) => known !== repository);
+    const now = model === undefined ? others : [...others, [repository, model]];
+    await this.memory.update(UNDER_WAY, Object.fromEntries(now));
   }
 
   /**
@@ -85,6 +128,19 @@ async function planned(
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
     (_, token) => stoppable(client.request(PlanDownloadRequest.type, { model }, token)),
   );
+}
+
+async function goesOnAfterInterruption(
+  model: string,
+  { bytes, totalBytes }: ListDownloadsRequest.Download,
+): Promise<boolean> {
+  const yes = vscode.l10n.t('Go On');
+  const here =
+    totalBytes === undefined
+      ? ''
+      : vscode.l10n.t(' {0} of {1} are here.', dataSize(bytes), dataSize(totalBytes));
+  const message = vscode.l10n.t('The download of {0} ended with its window.{1}', model, here);
+  return (await vscode.window.showInformationMessage(message, yes)) === yes;
 }
 
 /** Told that a download was stopped, the user may go on. */

@@ -35,8 +35,8 @@ const entry: ModelCatalogueRequest.Entry = {
   directories: [],
 };
 const downloads: ListDownloadsRequest.Download[] = [
-  { repository: 'acme/one', directory: '/m/one', complete: true, bytes: 2e6, totalBytes: 2e6 },
-  { repository: 'acme/two', directory: '/m/two', complete: false, bytes: 1e6, totalBytes: 4e6 },
+  { repository: 'acme/one', directory: '/m/one', complete: true, busy: false, bytes: 2e6, totalBytes: 2e6 },
+  { repository: 'acme/two', directory: '/m/two', complete: false, busy: false, bytes: 1e6, totalBytes: 4e6 },
 ];
 const LISTS: ModelLists = { models, catalogue: [entry], downloads };
 

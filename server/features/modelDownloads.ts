@@ -3,9 +3,10 @@ import { catalogueEntry } from '../models/catalogue';
 import { executePlan } from '../models/download';
 import { parseModelId, type ModelId } from '../models/fileNames';
 import { Hub } from '../models/hub';
+import { isHeld } from '../models/lock';
 import { listInstalled, planRemoval, removeInstalled, verifyInstalled } from '../models/installed';
 import { catalogueOverview } from '../models/overview';
-import { planDownload, type DownloadPlan } from '../models/plan';
+import { modelStores, planDownload, type DownloadPlan } from '../models/plan';
 import { hubSettings, modelPlaces } from '../models/settings';
 import type {
   DownloadRequest,
@@ -82,13 +83,16 @@ export class ModelDownloads {
 
   /** What lies in Fovea's own folder. */
   async list(): Promise<ListDownloadsRequest.Result> {
-    const installed = await listInstalled(modelPlaces());
-    return installed
-      .filter(({ origin }) => origin === 'fovea')
-      .map(({ repository, directory, state, bytes, totalBytes }) => ({
+    const places = modelPlaces();
+    const [, own] = modelStores(places);
+    const installed = (await listInstalled(places)).filter(({ origin }) => origin === 'fovea');
+    return Promise.all(
+      installed.map(async ({ repository, directory, state, bytes, totalBytes }) => ({
         ...{ repository, directory, bytes, totalBytes },
         complete: state === 'complete',
-      }));
+        busy: await isHeld(own.lock(repository)),
+      })),
+    );
   }
 
   /** @throws InputError, ModelError `model.not-downloaded`, `model.incomplete`; CancelledError */

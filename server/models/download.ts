@@ -51,9 +51,10 @@ export async function executePlan(plan: DownloadPlan, options: DownloadOptions):
   const { settings } = options;
   if (settings.offline) throw offline(plan.repository);
   const [huggingFace, own] = modelStores(settings);
-  const lock = path.join(own.folder(plan.repository), 'fovea', 'lock');
   try {
-    return await withLock(lock, plan.repository, () => new Download(plan, options, huggingFace, own).run());
+    return await withLock(own.lock(plan.repository), plan.repository, () =>
+      new Download(plan, options, huggingFace, own).run(),
+    );
   } catch (error) {
     throw explain(error, settings.modelsDirectory);
   }

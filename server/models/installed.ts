@@ -385,7 +385,7 @@ export async function removeInstalled(
 ): Promise<Removal> {
   const { directory } = await planRemoval(id, places);
   const [, own] = modelStores(places);
-  return withLock(path.join(directory, 'fovea', 'lock'), id.repository, async () => {
+  return withLock(own.lock(id.repository), id.repository, async () => {
     const folders = [directory, ...(await convertedWeights(own, id.repository, engineCacheDirectory))];
     let bytes = 0;
     for (const folder of folders) {

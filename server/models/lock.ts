@@ -34,6 +34,11 @@ export async function withLock<Result>(
   }
 }
 
+/** Whether somebody holds a lock now. */
+export async function isHeld(file: string): Promise<boolean> {
+  return !(await isAbandoned(file));
+}
+
 async function acquire(file: string, repository: string): Promise<void> {
   await makeFolder(path.dirname(file));
   for (let attempt = 0; attempt < 3; attempt++) {

@@ -50,6 +50,11 @@ export class ModelStore {
     return path.join(this.folder(repository), 'refs', ...revision.split('/'));
   }
 
+  /** Whoever writes into the folder of a model holds this. */
+  lock(repository: string): string {
+    return path.join(this.folder(repository), 'fovea', 'lock');
+  }
+
   manifest(repository: string, commit: string): string {
     return path.join(this.folder(repository), 'fovea', `${commit}.json`);
   }
