@@ -36,6 +36,7 @@ const programs = [
   { ...node, entryPoints: { responsiveness: 'bench/responsiveness.ts' } },
   { ...node, entryPoints: { textHeight: 'bench/textHeight.ts' } },
   { ...node, entryPoints: { precision: 'bench/precision.ts' } },
+  { ...node, entryPoints: { fuzz: 'bench/fuzz.ts' } },
   { ...node, entryPoints: { prediction: 'bench/prediction.ts' } },
   { ...node, entryPoints: { whole7b: 'bench/whole7b.ts' } },
   {
