@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
 import { Decoding, labelRows } from '../../server/llava/decoding';
-import { embed } from '../../server/llava/generate';
+import { embed } from '../../server/llava/prompt';
 import { LlavaModel } from '../../server/llava/model';
 import { expectClose } from '../../server/llava/testing/fixtures';
 import { temporaryDirectory } from '../../server/llava/testing/temporaryDirectory';

@@ -4,14 +4,10 @@ import { cacheBytes, decodeMacs, prefillCost } from '../../server/llava/analysis
 import type { Precision } from '../../server/llava/checkpoint/precision';
 import { prepareWeights } from '../../server/llava/checkpoint/sidecar';
 import type { Prompt } from '../../server/llava/decoding';
-import {
-  generate,
-  type Generation,
-  type GenerationContext,
-  type Question,
-} from '../../server/llava/generate';
+import { generate, type Generation } from '../../server/llava/generate';
 import { LlavaModel } from '../../server/llava/model';
 import { mulberry32 } from '../../server/llava/mulberry32';
+import type { GenerationContext, Question } from '../../server/llava/question';
 import { type CacheInOutRun, openCacheInOut } from './cacheInOut';
 import { Clock, type Lap } from './clock';
 import { load, PEAK_MACS, peakProduct } from './machine';

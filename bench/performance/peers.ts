@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { openCheckpoint } from '../../server/llava/checkpoint/open';
 import type { Precision } from '../../server/llava/checkpoint/precision';
 import { labelRows } from '../../server/llava/decoding';
-import { embed } from '../../server/llava/generate';
+import { embed } from '../../server/llava/prompt';
 import { LlavaModel } from '../../server/llava/model';
 import { Clock, type Lap } from './clock';
 import { writeDecoderGguf } from './gguf';

@@ -1,4 +1,4 @@
-import type { Progress } from '../llava/generate';
+import type { Progress } from '../llava/question';
 import { stageWords } from '../traceView/wording';
 
 export interface ProgressLine {

@@ -4,6 +4,7 @@ import type {
   DeviceTest,
   EngineAnalysis,
   EngineQuestion,
+  EngineReadAhead,
   ExportedFile,
   ExportOrder,
   LoadedModel,
@@ -43,4 +44,8 @@ export interface OpenedModel extends LoadedModel {
     question: EngineAnalysis,
     options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
   ): Promise<AttentionAnalysis>;
+  readAhead(
+    coming: EngineReadAhead,
+    options: { signal: AbortSignal; onProgress: (progress: Progress) => void },
+  ): Promise<void>;
 }

@@ -51,6 +51,9 @@ export type EngineAsk = EngineQuestion & {
   reuse?: boolean;
 };
 
+/** What is known of a question before it is asked. */
+export type EngineReadAhead = Omit<EngineQuestion, 'question' | 'rawPrompt' | 'sampling'>;
+
 /** A question to analyse: unreduced and greedy. */
 export type EngineAnalysis = Omit<EngineQuestion, 'reduction' | 'sampling'> & { maxTokens?: number };
 
@@ -99,6 +102,8 @@ export interface Calls {
   testDevice: { params: DeviceTest; result: SelfTestReport };
   ask: { params: EngineAsk; result: AnswerResult };
   analyze: { params: EngineAnalysis; result: AttentionAnalysis };
+  /** Compute what a question about images will need, whatever it asks. */
+  readAhead: { params: EngineReadAhead; result: null };
   /** Needs no model. */
   export: { params: ExportOrder; result: ExportedFile };
   /** Answers with a PNG. Needs no model. */

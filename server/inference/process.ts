@@ -42,6 +42,7 @@ const engine: Engine = {
       precision: model.precision,
       ask: (question, askOptions) => model.ask(question, askOptions),
       analyze: (question, analysisOptions) => model.analyze(question, analysisOptions),
+      readAhead: (coming, readOptions) => model.readAhead(coming, readOptions),
     };
   },
   async testDevice({ plan, onlyIfFaster }, { signal, onProgress }) {

@@ -37,6 +37,10 @@ export function serveEngine(engine: Engine): void {
       case 'analyze':
         if (!model) throw noModel();
         return model.analyze(message.params, { signal, onProgress });
+      case 'readAhead':
+        if (!model) throw noModel();
+        await model.readAhead(message.params, { signal, onProgress });
+        return null;
       case 'testDevice':
         return engine.testDevice(message.params, { signal, onProgress });
       case 'export':

@@ -90,6 +90,8 @@ interface PromptRows {
   readonly hidden: HiddenStates;
   readonly labels: readonly RowLabel[];
   readonly positions: readonly number[];
+  /** The prompt goes on behind them. */
+  readonly moreFollow?: boolean;
 }
 
 /** What a segment left: logits behind the last layer, hidden states before another; a score where one was wanted. */
@@ -184,6 +186,30 @@ export class Decoding implements AsyncDisposable {
     throw new Error('unreachable: the last segment returns');
   }
 
+  /**
+   * Computes what a prompt's beginning leaves in the first layers, up to where the question matters, and keeps it for the prompts that
+   * begin like this one. It goes through the session that a further question's own rows go through, so that it needs none of its own.
+   */
+  async readAhead(prompt: Prompt): Promise<void> {
+    const { place, prefix } = this.beginning(prompt);
+    if (!place || prefix) return;
+    const part = this.segment(0, this.boundaries.at(0), 'last');
+    const { columns, data } = prompt.hidden;
+    const labels = prompt.labels.slice(0, place.rows);
+    const { hidden } = await this.runSegment(
+      part,
+      {
+        hidden: { data: data.subarray(0, place.rows * columns), rows: place.rows, columns },
+        labels,
+        positions: labels.map((_, index) => index),
+        moreFollow: true,
+      },
+      undefined,
+    );
+    await this.lend(place, part.to, hidden);
+    if (hidden) releaseHidden(hidden);
+  }
+
   /** A segment of which `prefix` knows the first rows. */
   private async runTail(
     part: LayerRun,
@@ -213,8 +239,8 @@ export class Decoding implements AsyncDisposable {
    */
   private async runSegment(
     part: LayerRun,
-    { hidden, labels, positions }: PromptRows,
-    attention: AttentionMean,
+    { hidden, labels, positions, moreFollow = false }: PromptRows,
+    attention: AttentionMean | undefined,
   ): Promise<SegmentOutput> {
     const starts = this.chunkStarts(part, labels);
     const sums = part.score === 'columnSum' ? new Float32Array(labels.length) : undefined;
@@ -230,9 +256,9 @@ export class Decoding implements AsyncDisposable {
         input,
         labels: labels.slice(start, end),
         positions: positions.slice(start, end),
-        inChunks: starts.length > 1,
+        inChunks: starts.length > 1 || moreFollow,
         furthest: positions[positions.length - 1],
-        textStart: last ? instructionStart(labels) - start : end - start - 1,
+        textStart: last && !moreFollow ? instructionStart(labels) - start : end - start - 1,
       };
       output = await this.run(part, rows, last ? attention : undefined);
       if (input !== hidden) releaseHidden(input);

@@ -1,49 +1,22 @@
 import type { AnswerResult, ReductionTrace, SamplingOptions } from '../protocol';
 import { prefillMacs } from './analysis/flops';
 import type { Checkpoint } from './checkpoint/checkpoint';
-import { towerSquare } from './checkpoint/config';
-import { Decoding, labelRows, type AttentionRow, type DecoderOutput, type Prompt } from './decoding';
-import { InputError, ModelError, throwIfCancelled } from './errors';
+import type { AttentionRow, Decoding, DecoderOutput, Prompt } from './decoding';
+import { InputError, throwIfCancelled } from './errors';
 import { fineTextLeft, fineTextWarning } from './fineText';
-import type { FeatureCache } from './featureCache';
-import { type ImagePlan, planSquare, planTiles, unreducedTokens } from './imagePlan';
-import { encodeImage, type ImageTokens, type PreparedImage, rasterIndex } from './imageTokens';
-import { fineTextTokens, resolveBudgets, smallestText } from './pictureChoices';
-import { formatReduction, parseReduction } from './reduction/parse';
-import type { PrefixCache } from './prefixCache';
+import type { PreparedImage } from './imageTokens';
+import { fineTextTokens, smallestText } from './pictureChoices';
+import { openDecoder, prepareImages, readPrompt } from './prompt';
+import type { GenerationContext, Progress, Question } from './question';
 import { requireHeads } from './reduction/heads';
-import type { Matrix } from './matrix';
-import type { ModelShape, Reduction } from './reduction/reduction';
-import type { GraphSessions } from './runtime/graphSessions';
-import { floats, idTensor } from './runtime/session';
-import { expandImageTokens, promptIds, renderPrompt } from './text/chatTemplate';
+import { formatReduction, parseReduction } from './reduction/parse';
+import { expandImageTokens } from './text/chatTemplate';
 import { createSampler, topLogits } from './text/sampling';
-import type { Tokenizer } from './text/tokenizer';
-import { smallTextWarning, textHeight, type TextSize } from './textHeight';
+import { smallTextWarning } from './textHeight';
 import { rounded, tokensAfterStages } from './trace';
-import { decodeImage, type DecodeLimits } from './vision/decode';
-import { planDetails } from './vision/anyres';
-import { fitSquare } from './vision/geometry';
-import { preprocessDetails, preprocessImage } from './vision/preprocess';
-import type { RgbImage } from './vision/resample';
 
 const DEFAULT_MAX_TOKENS = 256;
 const FIRST_STEP_LOGITS = 20;
-
-/** One question about one or several images. */
-export interface Question {
-  /** Encoded image files, in the order of their placeholders. */
-  readonly images: readonly Uint8Array[];
-  readonly question: string;
-  readonly system?: string;
-  /** The whole prompt as it is, with `<image>` in it, instead of the checkpoint's chat template. */
-  readonly rawPrompt?: string;
-  /** Reduction spec; `none` (the default) keeps every token. */
-  readonly reduction?: string;
-  readonly fit?: 'pad' | 'crop';
-  readonly sampling?: SamplingOptions;
-  readonly limits?: Partial<DecodeLimits>;
-}
 
 export interface AskOptions {
   readonly signal?: AbortSignal;
@@ -62,23 +35,6 @@ export interface AskOptions {
   readonly onVisionAttention?: (attention: Float32Array) => void;
   /** The rows that enter the decoder, for analysis. */
   readonly onPrompt?: (prompt: Prompt) => void;
-}
-
-export interface Progress {
-  readonly stage: string;
-  /** 0..1 where known. */
-  readonly fraction?: number;
-}
-
-/** What a question needs of a loaded model. */
-export interface GenerationContext {
-  readonly checkpoint: Checkpoint;
-  readonly tokenizer: Tokenizer;
-  readonly sessions: GraphSessions;
-  /** The tower's output for earlier pictures. */
-  readonly features?: FeatureCache;
-  /** What the decoder made of the beginnings of earlier prompts. */
-  readonly prefixes?: PrefixCache;
 }
 
 /** Everything of {@link AnswerResult} that the way of one question decides. */
@@ -114,80 +70,30 @@ export async function generateFromPixels(
   options: AskOptions = {},
   time = new Stopwatch(),
 ): Promise<Generation> {
-  const { checkpoint, tokenizer, sessions } = context;
+  const { checkpoint } = context;
   const { config } = checkpoint;
-  const { signal } = options;
-  const reductions = parseReduction(question.reduction ?? 'none');
-
-  // prompt text -> ids with one placeholder per image
-  throwIfCancelled(signal);
-  const text = question.rawPrompt ?? renderPrompt(checkpoint, { ...question, images: inputs.length });
-  const ids = promptIds(tokenizer, text);
-  const questionIds = tokenizer.encode(question.question, { addSpecialTokens: false, plain: true });
-  const questionEmbeddings = await embed(context, questionIds);
-
-  // pixels -> tower -> atVision -> projector -> atEmbeddings -> image embeddings
+  const { signal, reuse } = options;
   options.onProgress?.({ stage: 'vision' });
-  const trace: ReductionTrace = {
-    version: 1,
-    images: inputs.map(({ plan }) => plan.layout),
-    decoderTokens: [],
-    stages: [],
-    answer: [],
-  };
-  const encoded: ImageTokens[] = [];
-  let imagesReused = 0;
-  const resolved = (images: readonly PreparedImage[]): readonly Reduction[] => {
-    const before = performance.now();
-    const list = resolveBudgets(reductions, images);
-    time.add('selection', performance.now() - before);
-    return list;
-  };
-  for (const input of inputs) {
-    throwIfCancelled(signal);
-    encoded.push(
-      await encodeImage(input, {
-        checkpoint,
-        sessions,
-        reductions: resolved([input]),
-        questionEmbeddings,
-        signal,
-        features: options.reuse === false ? undefined : context.features,
-        stages: trace.stages,
-        spend: (stage, milliseconds) => time.add(stage, milliseconds),
-        onReuse: () => imagesReused++,
-        onAttention: options.onVisionAttention,
-      }),
-    );
-  }
-
-  // text embeddings around the image spans
-  const plans = inputs.map(({ plan }) => plan);
-  const prompt = await assemblePrompt(context, ids, encoded, plans);
-  trace.decoderTokens = [...prompt.imageTokens];
+  const entering = await readPrompt(context, inputs, question, {
+    signal,
+    reuse,
+    onAttention: options.onVisionAttention,
+    spend: (stage, milliseconds) => time.add(stage, milliseconds),
+  });
+  const { prompt, ids, plans, encoded, imagesReused, trace } = entering;
   options.onPrompt?.(prompt);
-  const unreducedCounts = trace.images.map((layout) => unreducedTokens(checkpoint, layout));
-  const unreduced = unreducedCounts.reduce((sum, count) => sum + count, 0);
+  const unreduced = entering.unreduced.reduce((sum, count) => sum + count, 0);
   const maxTokens = answerBudget(checkpoint, question.sampling, prompt.labels.length);
 
   // decoder segments -> atLayer -> logits
   options.onProgress?.({ stage: 'prefill' });
-  await using decoding = new Decoding(
-    {
-      text: config.text,
-      sessions,
-      reductions: resolved(inputs),
-      shape: modelShape(checkpoint, unreduced),
-      heads: checkpoint.heads,
-      signal,
-      stages: trace.stages,
-      contextId: trace.images[0]?.contextTokenId ?? 0,
-      onSelectionTime: (milliseconds) => time.add('selection', milliseconds),
-      onAttention: options.onAttention,
-      prefixes: options.reuse === false ? undefined : context.prefixes,
-    },
-    prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS),
-  );
+  const capacity = prompt.labels.length + Math.min(maxTokens, DEFAULT_MAX_TOKENS);
+  await using decoding = openDecoder(context, entering, capacity, {
+    signal,
+    reuse,
+    onSelectionTime: (milliseconds) => time.add('selection', milliseconds),
+    onAttention: options.onAttention,
+  });
   const beforeLoad = performance.now();
   await decoding.prepare(prompt);
   const beforePrefill = performance.now();
@@ -207,7 +113,7 @@ export async function generateFromPixels(
   const newlines = plans.reduce((sum, plan) => sum + plan.newlines.length, 0);
   const textTokens = prompt.labels.length - prompt.imageTokens.length;
   const fineText =
-    reductions.length > 0
+    entering.reductions.length > 0
       ? fineTextLeft(trace, fineTextTokens(inputs), config.text.numHiddenLayers)
       : undefined;
   const textSize = smallestText(inputs);
@@ -215,7 +121,7 @@ export async function generateFromPixels(
   return {
     answer: answer.text,
     answerTokenIds: answer.ids,
-    promptTokenIds: expandImageTokens(ids, config.imageTokenIndex, unreducedCounts),
+    promptTokenIds: expandImageTokens(ids, config.imageTokenIndex, entering.unreduced),
     firstStep: topLogits(output.logits, FIRST_STEP_LOGITS),
     finish: answer.finish,
     costs: {
@@ -251,148 +157,12 @@ export async function generateFromPixels(
       },
     },
     trace,
-    reduction: formatReduction(reductions),
+    reduction: formatReduction(parseReduction(question.reduction ?? 'none')),
     question: question.question,
     fineText,
     textHeight: textSize,
     warning:
       (textSize && smallTextWarning(textSize, config.vision)) ?? (fineText && fineTextWarning(fineText)),
-  };
-}
-
-/** The text of a picture at the largest scale that the tower sees it at. */
-function textSize(image: RgbImage, scale: number): TextSize | undefined {
-  const source = textHeight(image);
-  return source === undefined ? undefined : { source, seen: source * scale };
-}
-
-export interface PreparationOptions {
-  readonly fit?: 'pad' | 'crop';
-  readonly limits?: Partial<DecodeLimits>;
-  readonly reductions?: readonly Reduction[];
-  readonly signal?: AbortSignal;
-  readonly spend?: (stage: 'decode' | 'preprocess', milliseconds: number) => void;
-}
-
-/** Encoded image files -> tower inputs, and the plan of their tokens. */
-export async function prepareImages(
-  checkpoint: Checkpoint,
-  files: readonly Uint8Array[],
-  { fit: wanted = 'pad', limits, reductions = [], signal, spend }: PreparationOptions = {},
-): Promise<PreparedImage[]> {
-  const { preprocessor } = checkpoint;
-  const { vision, anyres, modelType } = checkpoint.config;
-  const tower = towerSquare(vision);
-  const shrinking = reductions.find((reduction) => reduction.atPixels);
-  // OneVision looks at several pictures as one padded square each, with a newline behind it.
-  const several = modelType === 'llava_onevision' && files.length > 1;
-  const tiled = several ? undefined : anyres;
-  // The overview of a tiled image is squeezed, as its processor does it.
-  const fit = several ? 'pad' : tiled ? 'crop' : wanted;
-  const prepared: PreparedImage[] = [];
-  let firstId = 0;
-  for (const bytes of files) {
-    const before = performance.now();
-    const decoded = await decodeImage(bytes, limits, signal);
-    const between = performance.now();
-    spend?.('decode', between - before);
-    const { width, height } = decoded;
-    const details = tiled && planDetails({ width, height }, tower, tiled);
-    const content = shrinking?.atPixels?.({ grid: { rows: tower.patches, columns: tower.patches } });
-    const square = preprocessImage(decoded, preprocessor, fit, vision.patchSize, content);
-    const cut = details && preprocessDetails(decoded, preprocessor, details, tower);
-    const whole = fitSquare(
-      width,
-      height,
-      tower.size,
-      fit,
-      preprocessor.shortestEdge,
-      preprocessor.padsToSquare,
-    );
-    const scales = [
-      whole.scaled.height / whole.canvas.height,
-      ...(details ? [details.scaled.height / height] : []),
-    ];
-    const text = textSize(decoded, Math.max(...scales));
-    spend?.('preprocess', performance.now() - between);
-    const seen = { width, height, fit, source: square.source };
-    const plan = details
-      ? planTiles(vision, seen, details, firstId)
-      : planSquare(vision, seen, firstId, several);
-    prepared.push({
-      plan,
-      inputs: [() => square.pixelValues, ...(cut?.tiles ?? [])],
-      pixels: [() => square.pixels, ...(cut ? [() => cut.pixels()] : [])],
-      text,
-      unshrunk: content && (() => preprocessImage(decoded, preprocessor, fit, vision.patchSize).pixels),
-    });
-    firstId = plan.endId;
-  }
-  return prepared;
-}
-
-/**
- * Embeddings of text tokens [ids, textDim].
- * @throws ModelError `model.tokenizer-vocabulary` for ids that the model has no row for
- */
-export async function embed(context: GenerationContext, ids: readonly number[]): Promise<Matrix> {
-  const { hiddenSize: columns, vocabSize } = context.checkpoint.config.text;
-  const beyond = ids.find((id) => id >= vocabSize);
-  if (beyond !== undefined)
-    throw new ModelError({
-      code: 'model.tokenizer-vocabulary',
-      message: `The tokenizer of the checkpoint gives a text the token ${beyond}, but the model knows ${vocabSize} tokens.`,
-      why: 'tokenizer.json belongs to another model.',
-      nextStep: 'Download the checkpoint again into an empty folder.',
-    });
-  if (ids.length === 0) return { data: new Float32Array(0), rows: 0, columns };
-  const session = await context.sessions.embedding();
-  const output = await session.run({ ids: idTensor(ids) });
-  return { data: floats(output.hidden), rows: ids.length, columns };
-}
-
-/** Text embeddings with each placeholder replaced by its image's tokens; positions count through without gaps. */
-async function assemblePrompt(
-  context: GenerationContext,
-  ids: readonly number[],
-  images: readonly ImageTokens[],
-  plans: readonly ImagePlan[],
-): Promise<Prompt> {
-  const { imageTokenIndex, text } = context.checkpoint.config;
-  const width = text.hiddenSize;
-  // Also checks that there is one placeholder per image.
-  const expanded = expandImageTokens(
-    ids,
-    imageTokenIndex,
-    images.map((image) => image.ids.length),
-  );
-  const textEmbeddings = await embed(
-    context,
-    ids.filter((id) => id !== imageTokenIndex),
-  );
-  const data = new Float32Array(expanded.length * width);
-  let row = 0;
-  let textRow = 0;
-  let image = 0;
-  for (const id of ids) {
-    if (id === imageTokenIndex) {
-      const { embeddings } = images[image++];
-      data.set(embeddings.data, row * width);
-      row += embeddings.rows;
-    } else {
-      data.set(textEmbeddings.data.subarray(textRow * width, (textRow + 1) * width), row * width);
-      textRow++;
-      row++;
-    }
-  }
-  return {
-    hidden: { data, rows: expanded.length, columns: width },
-    labels: labelRows(expanded.map((id) => (id === imageTokenIndex ? 'image' : 'text'))),
-    imageTokens: images.flatMap((entry) => entry.ids),
-    raster: Int32Array.from(
-      images.flatMap((entry, index) => entry.ids.map((id) => rasterIndex(plans[index], id))),
-    ),
-    tailIds: ids.slice(ids.lastIndexOf(imageTokenIndex) + 1),
   };
 }
 
@@ -450,11 +220,6 @@ async function answerTokens(
     output = await decoding.step(id);
   }
   return { first, ids, text: text.trim(), finish };
-}
-
-function modelShape(checkpoint: Checkpoint, imageTokens: number): ModelShape {
-  const { text, vision } = checkpoint.config;
-  return { layers: text.numHiddenLayers, hasClassToken: vision.hasClassToken, imageTokens };
 }
 
 /** How many tokens the answer may have: what was asked for, as far as the model's positions reach. */

@@ -9,7 +9,9 @@ import { type ChosenPrecision, choosePrecision, type PrecisionChoice } from './c
 import { prepareWeights } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
-import { generate, type AskOptions, type Progress, type Question } from './generate';
+import { generate, type AskOptions } from './generate';
+import type { Progress, Question } from './question';
+import { type ComingQuestion, readAhead, type ReadAheadOptions } from './readAhead';
 import { PrefixCache } from './prefixCache';
 import { CPU_PLAN, type DevicePlan } from './runtime/device';
 import { GraphSessions } from './runtime/graphSessions';
@@ -105,6 +107,11 @@ export class LlavaModel {
   async analyze(question: AnalysisQuestion, options: AnalysisOptions = {}): Promise<AttentionAnalysis> {
     const analysis = await this.takeTurn(() => analyzeQuestion(this, question, options));
     return { ...analysis, model: this.summary, device: this.device };
+  }
+
+  /** Computes what a question about these images will need, whatever it asks; waits for its turn like a question. */
+  readAhead(coming: ComingQuestion, options: ReadAheadOptions = {}): Promise<void> {
+    return this.takeTurn(() => readAhead(this, coming, options));
   }
 
   private takeTurn<Result>(work: () => Promise<Result>): Promise<Result> {

@@ -4,12 +4,18 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { copyCheckpoint } from './checkpoint/testing';
 import { Decoding, type Prompt } from './decoding';
-import type { Question } from './generate';
+import type { Question } from './question';
 import { LlavaModel } from './model';
 import { PrefixCache, type Prefix } from './prefixCache';
 import type { Reduction } from './reduction/reduction';
 import { LayerCache } from './runtime/keyValueCache';
-import { askWatching, comparableSteps, type FixtureAnswer, fixtureQuestion } from './testing/askFixture';
+import {
+  askWatching,
+  comparableSteps,
+  expectSame,
+  type FixtureAnswer,
+  fixtureQuestion,
+} from './testing/askFixture';
 import {
   CHECKPOINT_FIXTURES,
   expectClose,
@@ -18,31 +24,6 @@ import {
   readFixture,
 } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';
-
-/** What the two runs of a question have to agree on; numbers within 2e-4 of their scale, as with the reference. */
-function expectSame(actual: FixtureAnswer, expected: FixtureAnswer): void {
-  expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
-  expect(actual.logits.length).toBe(expected.logits.length);
-  actual.logits.forEach((row, step) => expectClose(row, expected.logits[step]));
-  expect(actual.attention.length).toBe(expected.attention.length);
-  actual.attention.forEach((row, index) => {
-    const other = expected.attention[index];
-    expect([row.step, row.layer, row.labels]).toEqual([other.step, other.layer, other.labels]);
-    expectClose(row.attention, other.attention);
-  });
-  expect(actual.result.trace.decoderTokens).toEqual(expected.result.trace.decoderTokens);
-  const fates = ({ result }: FixtureAnswer): unknown =>
-    result.trace.stages.map(({ place, spec, kept, dropped, merged }) => ({
-      place,
-      spec,
-      kept,
-      dropped,
-      merged,
-    }));
-  expect(fates(actual)).toEqual(fates(expected));
-  expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes);
-  expect(actual.result.costs.prefillMacs).toBe(expected.result.costs.prefillMacs);
-}
 
 const ask = (model: LlavaModel, question: Question, reuse: boolean): Promise<FixtureAnswer> =>
   askWatching(model, question, { reuse });

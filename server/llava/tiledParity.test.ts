@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import type { Prompt } from './decoding';
-import { prepareImages } from './generate';
+import { prepareImages } from './prompt';
 import { LlavaModel } from './model';
 import { expectClose, fixturePath, readFixture, readPictureCases, TILED_FIXTURES } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';

@@ -1,7 +1,8 @@
 import type { AttentionAnalysis, VisionAttention } from '../../protocol';
 import type { LlavaConfig } from '../checkpoint/config';
 import type { AttentionRow, Prompt } from '../decoding';
-import { generate, type GenerationContext, type Progress, type Question } from '../generate';
+import { generate } from '../generate';
+import type { GenerationContext, Progress, Question } from '../question';
 import { featureStates } from '../checkpoint/config';
 import { patchConcentration, sharesByLayer, sharesByStep, typeShares } from './attentionShares';
 import { measureImageRemoval } from './imageRemoval';

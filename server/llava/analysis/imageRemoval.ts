@@ -1,7 +1,8 @@
 import type { RemovalPoint } from '../../protocol';
 import type { Prompt } from '../decoding';
 import { throwIfCancelled } from '../errors';
-import { embed, type GenerationContext } from '../generate';
+import { embed } from '../prompt';
+import type { GenerationContext } from '../question';
 import type { DecoderGraph } from '../graph/decoder';
 import type { Matrix } from '../matrix';
 import { rowInputs } from '../runtime/decoderRunner';

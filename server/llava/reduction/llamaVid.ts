@@ -37,6 +37,7 @@ export const llamaVid = defineMethod(
   },
   ({ grid: cells }) => ({
     usesHead: (heads) => heads.llamaVid !== undefined,
+    readsQuestion: true,
     atVision: ({ heads, grid, features, questionEmbeddings }) => {
       const head = heads?.llamaVid;
       if (!head) throw noHead('llamavid');

@@ -192,6 +192,8 @@ export interface Reduction {
     readonly attention?: boolean;
     readonly keys?: boolean;
   };
+  /** A hook before the decoder looks at the question, so that nothing behind it can be computed before the question is known. */
+  readonly readsQuestion?: boolean;
   /** The hook before the decoder reads `similarity`. A wish: an engine that has no fast way to it may ignore this. */
   readonly wantsSimilarity?: boolean;
   atVision?(input: VisionInput): Selection;

@@ -1,8 +1,11 @@
+import { expect } from 'vitest';
+
 import type { AnswerResult } from '../../protocol';
 import type { AttentionRow } from '../decoding';
-import type { AskOptions, Question } from '../generate';
+import type { AskOptions } from '../generate';
+import type { Question } from '../question';
 import type { LlavaModel } from '../model';
-import { type Fixture, fixtureImage } from './fixtures';
+import { expectClose, type Fixture, fixtureImage } from './fixtures';
 
 /** An answer, and all numbers on the way to it. */
 export interface FixtureAnswer {
@@ -43,4 +46,29 @@ export function comparableSteps({ result }: FixtureAnswer, other: FixtureAnswer)
   const ids = result.answerTokenIds;
   const parts = ids.findIndex((id, index) => id !== other.result.answerTokenIds[index]);
   return parts < 0 ? ids.length : parts + 1;
+}
+
+/** What two runs of a question have to agree on; numbers within 2e-4 of their scale, as with the reference. */
+export function expectSame(actual: FixtureAnswer, expected: FixtureAnswer): void {
+  expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
+  expect(actual.logits.length).toBe(expected.logits.length);
+  actual.logits.forEach((row, step) => expectClose(row, expected.logits[step]));
+  expect(actual.attention.length).toBe(expected.attention.length);
+  actual.attention.forEach((row, index) => {
+    const other = expected.attention[index];
+    expect([row.step, row.layer, row.labels]).toEqual([other.step, other.layer, other.labels]);
+    expectClose(row.attention, other.attention);
+  });
+  expect(actual.result.trace.decoderTokens).toEqual(expected.result.trace.decoderTokens);
+  const fates = ({ result }: FixtureAnswer): unknown =>
+    result.trace.stages.map(({ place, spec, kept, dropped, merged }) => ({
+      place,
+      spec,
+      kept,
+      dropped,
+      merged,
+    }));
+  expect(fates(actual)).toEqual(fates(expected));
+  expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes);
+  expect(actual.result.costs.prefillMacs).toBe(expected.result.costs.prefillMacs);
 }
