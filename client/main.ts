@@ -7,6 +7,7 @@ import { errorLine, showError } from './errors';
 import { FoveaLanguageClient } from './languageClient';
 import { Memory } from './memory';
 import { Downloads } from './models/downloads';
+import { ReadingAhead } from './readingAhead';
 import { registerStatus } from './status';
 import { LastShown } from './tokenView/lastShown';
 import { TokenView } from './tokenView/tokenView';
@@ -21,10 +22,12 @@ export function activate(context: vscode.ExtensionContext): void {
   const memory = new Memory(workspaceState);
   const lastShown = new LastShown(storageUri ?? globalStorageUri, log);
   const downloads = new Downloads(client, globalState, log);
-  const tokenView = new TokenView(extensionUri, client, memory, lastShown, log);
-  const commands = { extensionUri, client, memory, downloads, tokenView, log };
+  const readingAhead = new ReadingAhead(client, log);
+  const tokenView = new TokenView(extensionUri, client, memory, lastShown, readingAhead, log);
+  const commands = { extensionUri, client, memory, downloads, readingAhead, tokenView, log };
   subscriptions.push(
     log,
+    readingAhead,
     tokenView,
     registerStatus(client),
     keepEditorContext(client),

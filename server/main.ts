@@ -37,6 +37,7 @@ import {
   ModelCatalogueRequest,
   PictureRequest,
   PlanDownloadRequest,
+  ReadAheadRequest,
   ReductionsRequest,
   RemoveModelRequest,
   RestartInferenceRequest,
@@ -159,6 +160,11 @@ answer(AnalyzeRequest.type, (params, { signal, progress }) =>
     listener: { onProgress: ({ stage, fraction }) => progress(stage, fraction) },
   }),
 );
+
+answer(ReadAheadRequest.type, async (params, { signal }) => {
+  await running().asking.readAhead(params, signal);
+  return null;
+});
 
 answer(ImageFactsRequest.type, async ({ image }) => imageFacts(await direct(image), workspaceFolders));
 

@@ -185,10 +185,10 @@ export interface RunCosts {
   /** Multiply-accumulates of prefill (tower + projector + decoder), and what they would have been without reduction. */
   prefillMacs: number;
   prefillMacsUnreduced: number;
-  /** Images whose vision features were left from an earlier question; their tower's time is not in `timings`. */
+  /** Images whose vision features were there before the question; their tower's time is not in `timings`. */
   imagesReused?: number;
   /**
-   * What the decoder left from an earlier question about the same images: the first `tokens` rows of the prompt in its first
+   * What the decoder had done before the question, for another one about the same images or ahead of this one: the first `tokens` rows of the prompt in its first
    * `layers` layers. Their time is not in `timings`; `prefillMacs` counts them as if they had been computed.
    */
   prefixReused?: { tokens: number; layers: number };
@@ -396,6 +396,8 @@ export interface Settings {
   maxTokens: number;
   /** Minutes without a question after which the model leaves memory; 0 = never. Key `fovea.idleUnloadMinutes`. */
   idleUnloadMinutes: number;
+  /** Begin with an image while its question is being typed. Key `fovea.readAhead`. */
+  readAhead: boolean;
   hover: {
     /** Key `fovea.hover.explain`. `off`: facts and picture only. */
     explain: 'onDemand' | 'onHover' | 'off';
@@ -421,6 +423,7 @@ export const DEFAULT_SETTINGS: Settings = {
   fit: 'pad',
   maxTokens: 256,
   idleUnloadMinutes: 10,
+  readAhead: true,
   hover: { explain: 'onDemand' },
   cache: { maxSizeMB: 200 },
   image: { maxMegapixels: 50 },
@@ -522,6 +525,22 @@ export namespace AskRequest {
     images: ImageFacts[];
   }
   export const type: RequestDescription<Params, Result, Partial> = { method };
+}
+
+/**
+ * Begin with images that somebody is about to ask about. Client -> server. Model, vision tower and as much of the decoder as does not
+ * depend on the words of a question are done by the time that it comes. Ends when that is done, at once where the setting
+ * `fovea.readAhead` is off, and as cancelled when anything else is asked for; a question about the same images waits for it, and shows its
+ * progress. `$/cancelRequest` when there will be no question.
+ */
+export namespace ReadAheadRequest {
+  export const method = 'fovea/readAhead';
+  export interface Params {
+    images: ImageSource[];
+    /** The system text of the coming question; absent: the template's own. */
+    system?: string;
+  }
+  export const type: RequestDescription<Params, null> = { method };
 }
 
 /**

@@ -26,6 +26,7 @@ export function parseSettings(value: unknown, warn: (message: string) => void): 
     fit: read.choice('fit', FITS, defaults.fit),
     maxTokens: read.number('maxTokens', 1, 4096, true, defaults.maxTokens),
     idleUnloadMinutes: read.number('idleUnloadMinutes', 0, 1440, false, defaults.idleUnloadMinutes),
+    readAhead: read.boolean('readAhead', defaults.readAhead),
     hover: { explain: hover.choice('explain', EXPLAIN, defaults.hover.explain) },
     cache: { maxSizeMB: cache.number('maxSizeMB', 0, 10_000, false, defaults.cache.maxSizeMB) },
     image: { maxMegapixels: image.number('maxMegapixels', 1, 500, false, defaults.image.maxMegapixels) },
@@ -49,6 +50,10 @@ class Reader {
 
   choice<T extends string>(key: string, choices: readonly T[], fallback: T): T {
     return this.get(key, fallback, (value) => (choices as readonly unknown[]).includes(value));
+  }
+
+  boolean(key: string, fallback: boolean): boolean {
+    return this.get(key, fallback, (value) => typeof value === 'boolean');
   }
 
   number(key: string, minimum: number, maximum: number, whole: boolean, fallback: number): number {

@@ -51,15 +51,17 @@ export const MEASURES: readonly Measure[] = [
   ),
 ];
 
-/** What an answer had left over from earlier questions, since its times do not have that again. */
+/** What an answer found done, by an earlier question or while it was being typed: its times do not have that. */
 function reuseNotes(costs: RunCosts | undefined): string[] {
   const notes: string[] = [];
   if (costs?.imagesReused)
-    notes.push('The picture was encoded for an earlier question. That time is not in the first token again.');
+    notes.push(
+      'The picture was encoded before, for another question or while this one was typed. That time is not in the first token.',
+    );
   if (costs?.prefixReused) {
     const { tokens, layers } = costs.prefixReused;
     notes.push(
-      `${formatCount(tokens)} tokens of the prompt were read for an earlier question, by ${layers === 1 ? 'the first layer' : `${layers} layers`} of the decoder. That time is not in prefill again.`,
+      `${formatCount(tokens)} tokens of the prompt were read before, by ${layers === 1 ? 'the first layer' : `${layers} layers`} of the decoder. That time is not in prefill.`,
     );
   }
   return notes;

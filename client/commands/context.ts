@@ -2,6 +2,7 @@ import type * as vscode from 'vscode';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
 import type { Downloads } from '../models/downloads';
+import type { ReadingAhead } from '../readingAhead';
 import type { TokenView } from '../tokenView/tokenView';
 
 /** What commands work with. */
@@ -10,6 +11,7 @@ export interface CommandContext {
   client: FoveaLanguageClient;
   memory: Memory;
   downloads: Downloads;
+  readingAhead: ReadingAhead;
   tokenView: TokenView;
   log: vscode.LogOutputChannel;
 }

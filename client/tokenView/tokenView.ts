@@ -21,6 +21,7 @@ import { actionFor, errorLine, runAction, showError, toErrorData } from '../erro
 import { pickedImage, type NamedImage } from '../images';
 import type { FoveaLanguageClient } from '../languageClient';
 import type { Memory } from '../memory';
+import type { ReadingAhead } from '../readingAhead';
 import { AttentionMeasurement } from './attentionMeasurement';
 import { saveExport } from './saveExport';
 import { droppedImage, imageFromView } from './incoming';
@@ -82,6 +83,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
     private readonly client: FoveaLanguageClient,
     private readonly memory: Memory,
     private readonly lastShown: LastShown,
+    private readonly readingAhead: ReadingAhead,
     private readonly log: vscode.LogOutputChannel,
   ) {
     let model: string | undefined;
@@ -139,6 +141,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
   /** Shows images without asking anything yet; none at all is an invitation to paste or drop one. */
   async showImages(images: NamedImage[]): Promise<void> {
     this.run?.cancellation.cancel();
+    this.readingAhead.begin(images);
     await this.show(true);
     try {
       this.pictures = await Promise.all(images.map((image) => pictureOf(image, this.client)));
@@ -304,6 +307,7 @@ export class TokenView implements vscode.WebviewPanelSerializer, vscode.Disposab
           if (this.panel !== attached) return;
           this.panel = undefined;
           this.run?.cancellation.cancel();
+          this.readingAhead.giveUp();
           this.attention.cancel();
         },
       },

@@ -10,6 +10,7 @@ import {
   type AskRequest,
   type AttentionAnalysis,
   type ImageSource,
+  type ReadAheadRequest,
   type Settings,
 } from '../protocol';
 import type { AnswerCache, AnswerKey } from './answerCache';
@@ -71,12 +72,31 @@ export class Asking {
       key: answerKeyText(key),
       priority,
       params: task,
+      follows: params.reuse === false || params.rawPrompt !== undefined ? undefined : aheadKey(key),
       listener,
       signal,
     });
     // The answer does not wait for the disk.
     void cache.put(key, result);
     return { result, cached: false, images: facts };
+  }
+
+  /**
+   * Begins with images that somebody is about to ask about: what it computes serves every question about them. Ends as cancelled where
+   * something else is wanted.
+   *
+   * @throws as {@link ask}
+   */
+  async readAhead({ images: sources, system }: ReadAheadRequest.Params, signal?: AbortSignal): Promise<void> {
+    const { settings, supervisor } = this.#dependencies;
+    if (!(await settings(sources[0])).readAhead) return;
+    const { key, task } = await this.#prepare({ images: sources, system });
+    const { images, reduction, fit, limits } = task.question;
+    await supervisor.readAhead({
+      key: aheadKey(key),
+      params: { choice: task.choice, question: { images, system, reduction, fit, limits } },
+      signal,
+    });
   }
 
   /** The answer that {@link ask} would give without the model. @param loaded the images, where the caller has read them already */
@@ -161,6 +181,11 @@ export class Asking {
     };
     return { key, task, images };
   }
+}
+
+/** Of what is computed ahead of a question: of everything but its words. */
+function aheadKey(key: AnswerKey): string {
+  return `ahead ${answerKeyText({ ...key, question: '', rawPrompt: undefined, sampling: {} })}`;
 }
 
 /** Any LSP client may call, so the types are not believed. */

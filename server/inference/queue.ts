@@ -2,8 +2,9 @@ import { CancelledError } from '../llava/errors';
 import { InferenceRestartedError, QueueFullError } from './errors';
 import type { Progress } from './messages';
 
-/** A user's question goes before what a hover wants. */
-export type Priority = 'user' | 'hover';
+/** A user's question goes before what a hover wants, and both before what is only read ahead of a question. */
+export type Priority = 'user' | 'hover' | 'ahead';
+const PRIORITIES: readonly Priority[] = ['user', 'hover', 'ahead'];
 
 /** What one asker hears while a request runs. */
 export interface Listener {
@@ -17,6 +18,8 @@ export interface Submission<P> {
   key: string;
   priority: Priority;
   params: P;
+  /** The key of what is read ahead of this request: it waits for that to end, since it would have to do the same work. */
+  follows?: string;
   listener?: Listener;
   signal?: AbortSignal;
 }
@@ -42,16 +45,17 @@ interface Subscriber<R> {
 interface Entry<P, R> {
   key: string;
   params: P;
+  follows: string | undefined;
   subscribers: Set<Subscriber<R>>;
   pieces: string[];
   progress: Progress | undefined;
   abort: AbortController;
-  /** A hover that made way for a user's question: it starts again afterwards. */
+  /** It made way for something more urgent: a hover starts again afterwards. */
   preempted: boolean;
 }
 
 /**
- * Runs one request at a time, the user's first. Identical requests share a run; a request whose every asker cancelled
+ * Runs one request at a time, the most urgent first. Identical requests share a run; a request whose every asker cancelled
  * stops. Askers hear about their cancellation at once, the run's end may come a little later.
  */
 export class RequestQueue<P, R> {
@@ -65,26 +69,27 @@ export class RequestQueue<P, R> {
     this.#onChange = onChange;
   }
 
-  /** Requests that wait, without the running one. */
+  /** Requests that somebody waits for, without the running one. */
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting.filter((entry) => priorityOf(entry) !== 'ahead').length;
   }
 
   get busy(): boolean {
     return this.#running !== undefined;
   }
 
-  submit({ key, priority, params, listener = {}, signal }: Submission<P>): Promise<R> {
+  submit({ key, priority, params, follows, listener = {}, signal }: Submission<P>): Promise<R> {
     if (signal?.aborted) return Promise.reject(new CancelledError(signal.reason));
     return new Promise<R>((resolve, reject) => {
-      const entry = this.#find(key) ?? this.#enqueue(key, params, priority, reject);
+      const entry = this.#find(key) ?? this.#enqueue({ key, params, priority, follows }, reject);
       if (!entry) return;
       const subscriber: Subscriber<R> = { priority, listener, resolve, reject };
       entry.subscribers.add(subscriber);
-      if (entry.progress) listener.onProgress?.(entry.progress);
+      const progress = isAheadOf(this.#running, entry) ? this.#running?.progress : entry.progress;
+      if (progress) listener.onProgress?.(progress);
       if (entry.pieces.length > 0) listener.onPieces?.([...entry.pieces], 0);
       signal?.addEventListener('abort', () => this.#leave(entry, subscriber, signal.reason), { once: true });
-      if (priority === 'user') this.#makeWay(entry);
+      this.#makeWay(entry);
       this.#onChange();
       this.#next();
     });
@@ -115,22 +120,20 @@ export class RequestQueue<P, R> {
   }
 
   #enqueue(
-    key: string,
-    params: P,
-    priority: Priority,
+    { key, params, priority, follows }: Pick<Submission<P>, 'key' | 'params' | 'priority' | 'follows'>,
     reject: (error: unknown) => void,
   ): Entry<P, R> | undefined {
-    if (priority === 'user' && this.#waiting.filter(isUsers).length >= USER_LIMIT) {
+    const alike = this.#waiting.filter((entry) => priorityOf(entry) === priority);
+    if (priority === 'user' && alike.length >= USER_LIMIT) {
       reject(new QueueFullError(USER_LIMIT));
       return undefined;
     }
-    if (priority === 'hover') {
-      const hovers = this.#waiting.filter((entry) => !isUsers(entry));
-      for (const oldest of hovers.slice(0, hovers.length - HOVER_LIMIT + 1)) this.#drop(oldest);
-    }
+    const limit = { user: USER_LIMIT, hover: HOVER_LIMIT, ahead: 1 }[priority];
+    for (const oldest of alike.slice(0, Math.max(0, alike.length - limit + 1))) this.#drop(oldest);
     const entry: Entry<P, R> = {
       key,
       params,
+      follows,
       subscribers: new Set(),
       pieces: [],
       progress: undefined,
@@ -143,7 +146,7 @@ export class RequestQueue<P, R> {
 
   #drop(entry: Entry<P, R>): void {
     this.#waiting = this.#waiting.filter((other) => other !== entry);
-    for (const subscriber of entry.subscribers) subscriber.reject(new CancelledError('newer hovers came'));
+    for (const subscriber of entry.subscribers) subscriber.reject(new CancelledError('newer ones came'));
   }
 
   #leave(entry: Entry<P, R>, subscriber: Subscriber<R>, reason: unknown): void {
@@ -156,20 +159,24 @@ export class RequestQueue<P, R> {
     this.#onChange();
   }
 
-  /** Stops a running hover when the user wants something else. */
+  /** Stops what runs when something more urgent is wanted, or when something else is to be read ahead. */
   #makeWay(wanted: Entry<P, R>): void {
     const running = this.#running;
-    if (!running || running === wanted || isUsers(running) || running.abort.signal.aborted) return;
+    if (!running || running === wanted || running.abort.signal.aborted || isAheadOf(running, wanted)) return;
+    const [present, next] = [running, wanted].map((entry) => PRIORITIES.indexOf(priorityOf(entry)));
+    if (next > present || (next === present && priorityOf(running) !== 'ahead')) return;
     running.preempted = true;
     running.pieces = [];
-    running.abort.abort('a question of the user goes first');
+    running.abort.abort('something more urgent goes first');
   }
 
   #next(): void {
     if (this.#running) return;
-    const index = Math.max(0, this.#waiting.findIndex(isUsers));
-    const entry = this.#waiting.splice(index, 1)[0];
+    const [entry] = PRIORITIES.flatMap((priority) =>
+      this.#waiting.filter((waiting) => priorityOf(waiting) === priority),
+    );
     if (!entry) return;
+    this.#waiting = this.#waiting.filter((other) => other !== entry);
     this.#running = entry;
     this.#onChange();
     void this.#perform(entry);
@@ -185,14 +192,16 @@ export class RequestQueue<P, R> {
       },
       onProgress: (progress) => {
         entry.progress = progress;
-        for (const { listener } of entry.subscribers) listener.onProgress?.(progress);
+        const followers = this.#waiting.filter((waiting) => isAheadOf(entry, waiting));
+        for (const { subscribers } of [entry, ...followers])
+          for (const { listener } of subscribers) listener.onProgress?.(progress);
       },
     };
     try {
       const result = await this.#run(entry.params, context);
       for (const subscriber of entry.subscribers) subscriber.resolve(result);
     } catch (error) {
-      if (entry.preempted && entry.subscribers.size > 0) {
+      if (entry.preempted && entry.subscribers.size > 0 && priorityOf(entry) !== 'ahead') {
         Object.assign(entry, { preempted: false, progress: undefined, abort: new AbortController() });
         this.#waiting.unshift(entry);
       } else {
@@ -205,7 +214,12 @@ export class RequestQueue<P, R> {
   }
 }
 
-function isUsers<P, R>(entry: Entry<P, R>): boolean {
-  for (const subscriber of entry.subscribers) if (subscriber.priority === 'user') return true;
-  return false;
+/** That of its most urgent asker. */
+function priorityOf<P, R>({ subscribers }: Entry<P, R>): Priority {
+  const present = new Set(Array.from(subscribers, ({ priority }) => priority));
+  return PRIORITIES.find((priority) => present.has(priority)) ?? 'ahead';
+}
+
+function isAheadOf<P, R>(running: Entry<P, R> | undefined, follower: Entry<P, R>): boolean {
+  return running !== undefined && running.key === follower.follows;
 }

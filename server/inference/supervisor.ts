@@ -12,6 +12,7 @@ import type {
   Calls,
   EngineAnalysis,
   EngineAsk,
+  EngineReadAhead,
   ExportedFile,
   ExportOrder,
   LoadedModel,
@@ -47,8 +48,15 @@ export interface AnalysisTask {
   question: EngineAnalysis;
 }
 
+/** Images together with the model that will be asked about them. */
+export interface ReadAheadTask {
+  choice: ModelChoice;
+  question: EngineReadAhead;
+}
+
 /** What waits in the queue: a call that needs a loaded model. */
-type Work = ({ name: 'ask' } & Task) | ({ name: 'analyze' } & AnalysisTask);
+type Work =
+  ({ name: 'ask' } & Task) | ({ name: 'analyze' } & AnalysisTask) | ({ name: 'readAhead' } & ReadAheadTask);
 
 /** What the supervisor knows for the status item; the rest is added by its owner. */
 export type InferenceStatus = Omit<StatusNotification.Params, 'modelDirectory'>;
@@ -79,7 +87,7 @@ interface OpenModel {
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #queue: RequestQueue<Work, AnswerResult | AttentionAnalysis>;
+  readonly #queue: RequestQueue<Work, AnswerResult | AttentionAnalysis | null>;
   /** Every process that may be alive, for the end. */
   readonly #children = new Set<InferenceChild>();
   readonly #devices: Devices;
@@ -130,7 +138,16 @@ export class Supervisor {
     return this.#submit({ ...submission, key, params }) as Promise<AttentionAnalysis>;
   }
 
-  #submit(submission: Submission<Work>): Promise<AnswerResult | AttentionAnalysis> {
+  /**
+   * Computes what a question that {@link Submission.follows} this will need, if nothing else is to be done. Rejects like {@link ask}, and as
+   * cancelled where it makes way.
+   */
+  async readAhead(submission: Omit<Submission<ReadAheadTask>, 'priority'>): Promise<void> {
+    const params: Work = { name: 'readAhead', ...submission.params };
+    await this.#submit({ ...submission, priority: 'ahead', params });
+  }
+
+  #submit(submission: Submission<Work>): Promise<AnswerResult | AttentionAnalysis | null> {
     if (this.#stopped) return Promise.reject(this.#stopped);
     return this.#queue.submit(submission);
   }
@@ -226,7 +243,7 @@ export class Supervisor {
     this.#stopped = undefined;
   }
 
-  async #perform(work: Work, context: RunContext): Promise<AnswerResult | AttentionAnalysis> {
+  async #perform(work: Work, context: RunContext): Promise<AnswerResult | AttentionAnalysis | null> {
     if (this.#stopped) throw this.#stopped;
     throwIfCancelled(context.signal);
     clearTimeout(this.#idleTimer);
@@ -249,10 +266,7 @@ export class Supervisor {
         precisionNote: model.precision.reason,
         ...cleared,
       });
-      const result =
-        work.name === 'ask'
-          ? await this.#cancellable(child, 'ask', work.question, report)
-          : await this.#cancellable(child, 'analyze', work.question, report);
+      const result = await this.#call(child, work, report);
       this.#setStatus({ memoryBytes: child.memoryBytes });
       return result;
     } catch (error) {
@@ -262,6 +276,22 @@ export class Supervisor {
     } finally {
       this.#settle();
       this.#startIdleTimer();
+    }
+  }
+
+  #call(
+    child: InferenceChild,
+    work: Work,
+    context: RunContext,
+  ): Promise<AnswerResult | AttentionAnalysis | null> {
+    switch (work.name) {
+      case 'ask':
+        return this.#cancellable(child, 'ask', work.question, context);
+      case 'analyze':
+        return this.#cancellable(child, 'analyze', work.question, context);
+      case 'readAhead':
+        // Nobody has asked yet: the model that is loaded is worth more than the end of a step within seconds.
+        return this.#cancellable(child, 'readAhead', work.question, context, { killAfterGrace: false });
     }
   }
 
@@ -320,13 +350,9 @@ export class Supervisor {
       void child.ended.then((exit) => this.#onEnd(child, exit));
       try {
         // The load is not lost on the next in the queue when this asker leaves.
-        const loaded = await this.#cancellable(
-          child,
-          'open',
-          { ...model, plan },
-          context,
-          () => this.#queue.waiting > 0,
-        );
+        const loaded = await this.#cancellable(child, 'open', { ...model, plan }, context, {
+          goesOn: () => this.#queue.waiting > 0,
+        });
         this.#options.log(loadedLine(loaded, (performance.now() - start) / 1000));
         this.#open = { child, choice, model: loaded, deviceNote: note };
         return this.#open;
@@ -345,20 +371,26 @@ export class Supervisor {
 
   /**
    * A call that ends soon after the signal: by itself, or with its process.
-   * @param keep while it says true, the call goes on in spite of the signal.
+   *
+   * @param options.goesOn while it says true, the call goes on in spite of the signal.
+   * @param options.killAfterGrace false: with its process it never ends.
    */
   async #cancellable<N extends CallName>(
     child: InferenceChild,
     name: N,
     params: Calls[N]['params'],
     { signal, onToken, onProgress }: RunContext,
-    keep: () => boolean = () => false,
+    {
+      goesOn = () => false,
+      killAfterGrace = true,
+    }: { goesOn?: () => boolean; killAfterGrace?: boolean } = {},
   ): Promise<Calls[N]['result']> {
     const { id, result } = child.call(name, params, { onToken, onProgress });
     let grace: NodeJS.Timeout | undefined;
     const onAbort = (): void => {
-      if (keep()) return;
+      if (goesOn()) return;
       child.cancel(id);
+      if (!killAfterGrace) return;
       grace = setTimeout(() => {
         this.#options.log(`A cancelled step did not end within ${CANCEL_GRACE_MS} ms; its process is ended.`);
         child.dispose();

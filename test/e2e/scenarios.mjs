@@ -58,10 +58,15 @@ export const scenarios = {
     await page.waitForTimeout(700); // thumbnails, for the picture only
     await screenshot('01 image picker');
     await pickRow(page, 'login.png');
-    await askInInput(page, 'Is this a light or a dark theme?', () => screenshot('02 question'));
+    // Somebody who types needs as long, and the picture is read meanwhile.
+    await askInInput(page, 'Is this a light or a dark theme?', async () => {
+      await screenshot('02 question');
+      await page.waitForTimeout(3000);
+    });
     const answer = await answerTo(page, 'Is this a light or a dark theme?');
     await screenshot('03 answered');
     assert.match(answer, /\p{L}/u);
+    await tokenView(page).getByText(/tokens of the prompt were read before/u).waitFor({ timeout: 10_000 });
   },
 
   async 'token view: selecting a word of the answer changes the patches'({ page, screenshot }) {

@@ -141,6 +141,15 @@ const engine: Engine = {
         if (script.crash === 'prefill') die('SIGKILL');
         return analysisOf(question.question, question.maxTokens ?? 0);
       },
+      // What it does is written in the system text, for want of a question.
+      async readAhead({ system = '{}' }, { signal, onProgress }) {
+        const script = JSON.parse(system) as Script;
+        note(`ahead ${system}`);
+        onProgress({ stage: 'ahead' });
+        if (script.blockPrefill) block(script.blockPrefill);
+        await pause(script.prefill ?? 0, signal);
+        note(`read ${system}`);
+      },
     };
   },
   picture: ({ image, part }) =>

@@ -12,6 +12,7 @@ import {
   PictureRequest,
   RestartInferenceRequest,
   type ErrorData,
+  ReadAheadRequest,
 } from '../../server/protocol';
 import type { Script } from './fakeInference';
 import {
@@ -29,12 +30,14 @@ import {
 let setup: Setup;
 let inference: string;
 let image: string;
+let other: string;
 let server: TestServer;
 
 beforeAll(async () => {
   setup = await createSetup();
   inference = await buildFakeInference(setup.folder);
   image = await writePng(path.join(setup.workspace, 'shot.png'));
+  other = await writePng(path.join(setup.workspace, 'other.png'), 8, 6, 2);
 });
 afterAll(() => removeSetup(setup));
 afterEach(() => server?.stop());
@@ -110,7 +113,6 @@ describe('the answer cache', () => {
 
   it('tells apart image, question, reduction, fit and sampling, but not the way a reduction is written', async () => {
     await start();
-    const other = await writePng(path.join(setup.workspace, 'other.png'), 8, 6, 2);
     const base: AskRequest.Params = {
       images: [{ uri: image }],
       question: 'q',
@@ -232,6 +234,87 @@ describe('while a run blocks the inference process', () => {
     });
     source.cancel();
     for (const { code } of await Promise.all([running, ...waiting])) expect(code).toBe(CANCELLED);
+  });
+});
+
+describe('reading ahead of a question', () => {
+  const system = JSON.stringify({ prefill: 300 });
+  const ahead = (uri = image): Promise<null> =>
+    server.request(ReadAheadRequest.type, { images: [{ uri }], system });
+  const noted = (): string[] => server.events().filter((line) => /^(ahead|read|ask|answered) /.test(line));
+
+  it('is done once when the question comes, which hears of its progress', async () => {
+    await start();
+    const [first, second] = [ahead(), ahead()];
+    await server.event(`ahead ${system}`);
+    const asked = { ...script({ pieces: ['yes'] }), system };
+    const { stages, result } = await server.ask(asked);
+    await Promise.all([first, second]);
+    expect(result.result.answer).toBe('yes');
+    expect(stages).toEqual(['ahead', 'prefill']);
+    expect(noted()).toEqual([
+      `ahead ${system}`,
+      `read ${system}`,
+      `ask ${asked.question}`,
+      `answered ${asked.question}`,
+    ]);
+  });
+
+  it.each([
+    ['another system text', (asked: AskRequest.Params) => asked],
+    ['another picture', (asked: AskRequest.Params) => ({ ...asked, system, images: [{ uri: other }] })],
+    ['a reduction', (asked: AskRequest.Params) => ({ ...asked, system, reduction: 'uniform:keep=8' })],
+    ['nothing reused', (asked: AskRequest.Params) => ({ ...asked, system, reuse: false })],
+  ])('makes way for a question with %s, in the same process', async (_, change) => {
+    await start();
+    const long = JSON.stringify({ prefill: 60_000 });
+    const reading = failure(
+      server.request(ReadAheadRequest.type, { images: [{ uri: image }], system: long }),
+    );
+    await server.event(`ahead ${long}`);
+    const { result } = await server.ask(change(script({ pieces: ['yes'] })));
+    expect(result.result.answer).toBe('yes');
+    expect((await reading).code).toBe(CANCELLED);
+    expect(noted().filter((line) => line.startsWith('ahead'))).toHaveLength(1);
+    expect(server.events().filter((line) => line.startsWith('opened'))).toHaveLength(1);
+  });
+
+  it('waits while a question is answered, makes way for the next image, and is no question that waits', async () => {
+    await start();
+    const asked = server.ask(script({ prefill: 400 }));
+    await server.event('ask {"prefill":400}');
+    const before = server.statuses.length;
+    const first = failure(ahead());
+    const second = ahead(other);
+    await asked;
+    await second;
+    expect((await first).code).toBe(CANCELLED);
+    expect(server.statuses.slice(before).every(({ waiting }) => waiting === 0)).toBe(true);
+    expect(noted().filter((line) => line.startsWith('ahead'))).toHaveLength(1);
+  });
+
+  it('ends when the client takes it back, and keeps the process even where a step is long', async () => {
+    await start();
+    const blocking = JSON.stringify({ blockPrefill: 2500 });
+    const source = new CancellationTokenSource();
+    const params = { images: [{ uri: image }], system: blocking };
+    const reading = failure(server.connection.sendRequest('fovea/readAhead', params, source.token));
+    await server.event(`ahead ${blocking}`);
+    source.cancel();
+    expect((await reading).code).toBe(CANCELLED);
+    const { result } = await server.ask(script({ pieces: ['yes'] }));
+    expect(result.result.answer).toBe('yes');
+    expect(server.events().filter((line) => line.startsWith('opened'))).toHaveLength(1);
+  });
+
+  it('is not done where the setting says no, and fails as a question would', async () => {
+    await start({ settings: { device: 'cpu', readAhead: false } });
+    await ahead();
+    expect(noted()).toEqual([]);
+    await server.configure({ device: 'cpu', readAhead: true });
+    expect((await failure(ahead(`${image}.missing.png`))).data).toMatchObject({ kind: 'input' });
+    await ahead();
+    expect(noted()).toHaveLength(2);
   });
 });
 

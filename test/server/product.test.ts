@@ -10,6 +10,7 @@ import {
   InspectModelRequest,
   ListModelsRequest,
   PictureRequest,
+  ReadAheadRequest,
   ReductionsRequest,
   type PixelRect,
 } from '../../server/protocol';
@@ -62,6 +63,18 @@ it('answers with fewer tokens under a reduction', async () => {
   expect(Math.min(...result.result.costs.imageTokens.perStage)).toBeLessThan(
     result.result.costs.imageTokens.total,
   );
+});
+
+it('has done what does not depend on the words by the time that a question comes', async () => {
+  const file = path.join(setup.workspace, 'ahead.png');
+  await sharp({ create: { width: 300, height: 200, channels: 3, background: '#8a2' } })
+    .png()
+    .toFile(file);
+  const images = [{ uri: pathToFileURL(file).href }];
+  await server.request(ReadAheadRequest.type, { images });
+  const { costs } = (await server.ask({ images, ...question })).result.result;
+  expect(costs.imagesReused).toBe(1);
+  expect(costs.prefixReused?.tokens).toBeGreaterThanOrEqual(costs.imageTokens.total);
 });
 
 it('uses what the last question left, unless it is told not to', async () => {
