@@ -11,7 +11,7 @@ import { parseArgs } from 'node:util';
 
 import { readSafetensorsHeader } from '../server/llava/checkpoint/safetensors';
 import { FoveaError } from '../server/llava/errors';
-import { prepareImages } from '../server/llava/generate';
+import { prepareImages } from '../server/llava/prompt';
 import { LlavaModel } from '../server/llava/model';
 
 /** Of a tensor's scale, as the tests have it. */
