@@ -81,18 +81,22 @@ export async function measureFirstTokenPeer(options: FirstTokenOptions): Promise
       picture,
       QUESTION,
     );
-  const candidates: { type: GgufType; encode: number; prefill: number }[] = [];
   for (const type of CANDIDATES) {
     if (!existsSync(file('clip', type))) writeTowerGguf(checkpoint, file('clip', type), type);
     if (!existsSync(file('llama', type))) writeDecoderGguf(checkpoint, file('llama', type), type);
-    const answers: MtmdAnswer[] = [];
-    while (answers.length < CANDIDATE_RUNS) answers.push(await ask(type, type));
-    candidates.push({
-      type,
-      encode: Math.min(...answers.map(({ encode }) => encode.wall)),
-      prefill: Math.min(...answers.map(({ prefill }) => prefill.wall)),
-    });
   }
+  const tried = await alternate(
+    Object.fromEntries(CANDIDATES.map((type) => [type, async () => stagesOf(await ask(type, type))])),
+    CANDIDATE_RUNS,
+  );
+  const candidates = CANDIDATES.map((type) => {
+    const { encode, prefill } = tried[type];
+    return {
+      type,
+      encode: summarizeLaps(encode).wall.minimum,
+      prefill: summarizeLaps(prefill).wall.minimum,
+    };
+  });
   const fastest = (stage: 'encode' | 'prefill'): GgufType =>
     candidates.reduce((best, other) => (other[stage] < best[stage] ? other : best)).type;
   const [tower, decoder] = [fastest('encode'), fastest('prefill')];
@@ -125,8 +129,7 @@ export async function measureFirstTokenPeer(options: FirstTokenOptions): Promise
       {
         theirs: async () => {
           loads.push(load());
-          const { preparation, encode, prefill, firstToken } = await ask(tower, decoder);
-          return { preparation, encode, prefill, firstToken };
+          return stagesOf(await ask(tower, decoder));
         },
         ...Object.fromEntries(subjects.map((subject) => [nameOf(subject), ours(subject)])),
       },
@@ -157,4 +160,8 @@ export async function measureFirstTokenPeer(options: FirstTokenOptions): Promise
   } finally {
     for (const model of models.values()) await model.dispose();
   }
+}
+
+function stagesOf({ preparation, encode, prefill, firstToken }: MtmdAnswer): Record<string, Lap> {
+  return { preparation, encode, prefill, firstToken };
 }
