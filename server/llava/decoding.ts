@@ -104,6 +104,10 @@ interface Boundary {
   reductions: Reduction[];
 }
 
+/** What is computed ahead of a question goes through the decoder in runs of about this time, the first of so many rows. */
+const AHEAD_RUN_MS = 1000;
+const AHEAD_FIRST_ROWS = 32;
+
 /** The decoder at work on one question: prefill in segments, then one token at a time. */
 export class Decoding implements AsyncDisposable {
   private readonly runner: DecoderRunner;
@@ -188,24 +192,36 @@ export class Decoding implements AsyncDisposable {
 
   /**
    * Computes what a prompt's beginning leaves in the first layers, up to where the question matters, and keeps it for the prompts that
-   * begin like this one. It goes through the session that a further question's own rows go through, so that it needs none of its own.
+   * begin like this one. It goes through the session that a further question's own rows go through, so that it needs none of its own, and
+   * in runs of about {@link AHEAD_RUN_MS}: whoever asks something else meanwhile waits for the end of one.
    */
   async readAhead(prompt: Prompt): Promise<void> {
     const { place, prefix } = this.beginning(prompt);
     if (!place || prefix) return;
     const part = this.segment(0, this.boundaries.at(0), 'last');
+    await this.runner.prepare(part, true);
     const { columns, data } = prompt.hidden;
-    const labels = prompt.labels.slice(0, place.rows);
-    const { hidden } = await this.runSegment(
-      part,
-      {
-        hidden: { data: data.subarray(0, place.rows * columns), rows: place.rows, columns },
-        labels,
-        positions: labels.map((_, index) => index),
-        moreFollow: true,
-      },
-      undefined,
-    );
+    const left: HiddenStates[] = [];
+    for (let start = 0, rows = AHEAD_FIRST_ROWS; start < place.rows;) {
+      throwIfCancelled(this.options.signal);
+      const end = Math.min(start + rows, place.rows);
+      const before = performance.now();
+      const { hidden } = await this.runSegment(
+        part,
+        {
+          hidden: { data: data.subarray(start * columns, end * columns), rows: end - start, columns },
+          labels: prompt.labels.slice(start, end),
+          positions: Array.from({ length: end - start }, (_, row) => start + row),
+          moreFollow: true,
+        },
+        undefined,
+      );
+      if (hidden) left.push(hidden);
+      const perRow = (performance.now() - before) / (end - start);
+      rows = Math.max(AHEAD_FIRST_ROWS, Math.floor(AHEAD_RUN_MS / perRow));
+      start = end;
+    }
+    const hidden = await this.joinChunks(left);
     await this.lend(place, part.to, hidden);
     if (hidden) releaseHidden(hidden);
   }
