@@ -22,6 +22,7 @@ ${report.seed}). Afterwards every answer was compared with what the engine says 
 | requests that failed with their process and were asked again | ${report.crashed} |
 | requests refused after three deaths within five minutes, until the restart that the error offers | ${report.stopped} |
 | changes of settings | ${report.settingChanges} |
+| images read before their question came | ${report.readAhead}, and ${report.madeWay} made way for something else |
 | **wrong or mixed-up answers** | **${report.wrong.length}** |
 | answers that part from the engine's at two equally likely tokens (logits within 0.001) | ${report.ties} |
 | **failures that nothing explains** | **${report.unexpected.length}** |

@@ -8,7 +8,12 @@ import { evenly, readEvaluationSet, SETS } from '../../bench/evaluationSet';
 import { LlavaModel } from '../../server/llava/model';
 import { formatReduction, parseReduction } from '../../server/llava/reduction/parse';
 import { mulberry32 } from '../../server/llava/mulberry32';
-import { RestartInferenceRequest, type AskRequest, type Settings } from '../../server/protocol';
+import {
+  ReadAheadRequest,
+  RestartInferenceRequest,
+  type AskRequest,
+  type Settings,
+} from '../../server/protocol';
 import { createSetup, EMBEDDED_MODEL, isAlive, removeSetup, TestServer, until } from '../server/harness';
 import { canListProcesses, descendants, residentBytes } from './processes';
 
@@ -17,6 +22,9 @@ const CONCURRENT = 3;
 const CANCEL_SHARE = 0.15;
 const KILL_SHARE = 0.04;
 const SETTINGS_SHARE = 0.1;
+/** How many questions are announced before they are asked, and how long before, at most. */
+const AHEAD_SHARE = 0.4;
+const AHEAD_MS = 300;
 /** How many questions are one of the last {@link RECENT} again. */
 const REPEAT_SHARE = 0.2;
 const RECENT = 20;
@@ -61,6 +69,9 @@ export interface SoakReport {
   /** Questions that were refused because too many processes had ended; the inference process was then restarted by request. */
   readonly stopped: number;
   readonly settingChanges: number;
+  /** Images that were read before their question came, and those that made way for something else. */
+  readonly readAhead: number;
+  readonly madeWay: number;
   /** Answers that are not what the engine says undisturbed. */
   readonly wrong: readonly string[];
   /** Answers that differ from it after two tokens that are as likely as each other. */
@@ -139,6 +150,8 @@ class Soak {
     crashed: 0,
     stopped: 0,
     settingChanges: 0,
+    readAhead: 0,
+    madeWay: 0,
   };
   private readonly unexpected: string[] = [];
   private readonly wrong: string[] = [];
@@ -211,6 +224,10 @@ class Soak {
     this.asked.push({ image, params });
     const cancelAfter = random() < CANCEL_SHARE ? random() * (this.options.cancelWithin ?? 600) : undefined;
     if (canListProcesses && random() < KILL_SHARE) setTimeout(() => this.kill(), random() * 400);
+    if (random() < AHEAD_SHARE) {
+      void this.readAhead(params.images);
+      await new Promise((resolve) => setTimeout(resolve, random() * AHEAD_MS));
+    }
     for (let attempt = 0; attempt < 8; attempt++) {
       if (await this.ask(params, image, attempt === 0 ? cancelAfter : undefined)) return;
     }
@@ -229,6 +246,18 @@ class Soak {
       ...(random() < 0.3 ? { fresh: true } : {}),
     };
     return { image, params };
+  }
+
+  private async readAhead(images: AskRequest.Params['images']): Promise<void> {
+    try {
+      await this.server.request(ReadAheadRequest.type, { images });
+      this.counts.readAhead++;
+    } catch (error) {
+      const code = dataCode(error);
+      if (code === 'cancelled') this.counts.madeWay++;
+      // Its process was killed, which the question that follows hears of too.
+      else if (!code?.startsWith('inference.')) this.unexpected.push(`reading ahead: ${String(error)}`);
+    }
   }
 
   /** @returns whether it is settled: answered, or cancelled as wanted. */
