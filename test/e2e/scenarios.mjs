@@ -66,7 +66,9 @@ export const scenarios = {
     const answer = await answerTo(page, 'Is this a light or a dark theme?');
     await screenshot('03 answered');
     assert.match(answer, /\p{L}/u);
-    await tokenView(page).getByText(/tokens of the prompt were read before/u).waitFor({ timeout: 10_000 });
+    await tokenView(page)
+      .getByText(/tokens of the prompt were read before/u)
+      .waitFor({ timeout: 10_000 });
   },
 
   async 'token view: selecting a word of the answer changes the patches'({ page, screenshot }) {
