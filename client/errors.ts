@@ -23,6 +23,16 @@ export function toErrorData(error: unknown): ErrorData {
   };
 }
 
+/** Undefined for what the user stopped. */
+export async function stoppable<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work;
+  } catch (error) {
+    if (toErrorData(error).kind === 'cancelled') return undefined;
+    throw error;
+  }
+}
+
 /** An error for the log: what is explained as one line with its cause, what nobody foresaw with its stack. */
 export function errorLine(error: unknown): string {
   if (!(error instanceof FoveaRequestError))

@@ -1,7 +1,7 @@
 /** A model from the hub: what a download would do, the user's consent to exactly that, and the download itself. */
 import * as vscode from 'vscode';
 import { ListDownloadsRequest, PlanDownloadRequest, type ModelCatalogueRequest } from '../../server/protocol';
-import { errorLine, errorText } from '../errors';
+import { errorLine, errorText, stoppable } from '../errors';
 import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
 import { dataSize, downloadState, fitsMemory } from './modelText';
 
@@ -240,14 +240,4 @@ async function download(
     },
   );
   return result?.directory;
-}
-
-/** Undefined for what the user stopped. */
-async function stoppable<T>(work: Promise<T>): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (error instanceof FoveaRequestError && error.data.kind === 'cancelled') return undefined;
-    throw error;
-  }
 }

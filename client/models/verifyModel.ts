@@ -1,7 +1,8 @@
 /** Reads every file of a downloaded model again, and offers to mend what is damaged. */
 import * as vscode from 'vscode';
 import type { VerifyModelRequest } from '../../server/protocol';
-import { FoveaRequestError, type FoveaLanguageClient } from '../languageClient';
+import { stoppable } from '../errors';
+import type { FoveaLanguageClient } from '../languageClient';
 import type { OwnModel } from './modelItems';
 import { dataSize } from './modelText';
 
@@ -41,10 +42,10 @@ async function readAll(
   const title = vscode.l10n.t('Fovea: checking {0}', repository);
   return vscode.window.withProgress(
     { location: vscode.ProgressLocation.Notification, title, cancellable: true },
-    async (progress, token) => {
+    (progress, token) => {
       let shown = 0;
-      try {
-        return await client.verify(
+      return stoppable(
+        client.verify(
           { model: repository, removeDamaged },
           ({ bytes }) => {
             const percent = Math.min(100, (100 * bytes) / Math.max(1, totalBytes));
@@ -52,11 +53,8 @@ async function readAll(
             shown = percent;
           },
           token,
-        );
-      } catch (error) {
-        if (error instanceof FoveaRequestError && error.data.kind === 'cancelled') return undefined;
-        throw error;
-      }
+        ),
+      );
     },
   );
 }

@@ -122,7 +122,7 @@ export class Decoding implements AsyncDisposable {
   private lastHeads: HeadRows | undefined;
   private looked: ({ prompt: Prompt } & Beginning) | undefined;
   /** The prompt's beginning, to be kept when its rows are no longer needed here. */
-  private lent: { key: string; rows: number; depth: number; hidden: HiddenStates | undefined } | undefined;
+  private lent: (PrefixPlace & { depth: number; hidden: HiddenStates | undefined }) | undefined;
   /** What the prefill took over; undefined where it computed every row. */
   reused: ReusedPrefix | undefined;
 
@@ -177,7 +177,11 @@ export class Decoding implements AsyncDisposable {
         from === 0 && prefix
           ? await this.runTail(part, prefix, rows, attention)
           : await this.runSegment(part, rows, attention);
-      if (from === 0 && place && !prefix) await this.lend(place, part.to, output.hidden);
+      if (from === 0 && place && !prefix) {
+        const first = Array.from({ length: place.rows }, (_, row) => row);
+        const kept = output.hidden && (await this.runner.select(output.hidden, first));
+        this.lent = { ...place, depth: part.to, hidden: kept };
+      }
       if (!boundary) return this.finish(output.logits!, attention);
 
       const keep = this.reduceAt(boundary, output.score ?? attention.lastRow, labels);
@@ -221,9 +225,7 @@ export class Decoding implements AsyncDisposable {
       rows = Math.max(AHEAD_FIRST_ROWS, Math.floor(AHEAD_RUN_MS / perRow));
       start = end;
     }
-    const hidden = await this.joinChunks(left);
-    await this.lend(place, part.to, hidden);
-    if (hidden) releaseHidden(hidden);
+    this.lent = { ...place, depth: part.to, hidden: await this.joinChunks(left) };
   }
 
   /** A segment of which `prefix` knows the first rows. */
@@ -369,15 +371,6 @@ export class Decoding implements AsyncDisposable {
     this.cache.takeOver(layers, labels.slice(0, rows));
     this.reused = { tokens: rows, layers: layers.length };
     this.lent = { key, rows, depth: layers.length, hidden };
-  }
-
-  private async lend(
-    { key, rows }: PrefixPlace,
-    depth: number,
-    hidden: HiddenStates | undefined,
-  ): Promise<void> {
-    const first = Array.from({ length: rows }, (_, row) => row);
-    this.lent = { key, rows, depth, hidden: hidden && (await this.runner.select(hidden, first)) };
   }
 
   /** Keeps what was lent: once, before its rows change or are given up. */

@@ -17,7 +17,7 @@ import {
   fixtureQuestion,
 } from './testing/askFixture';
 import {
-  CHECKPOINT_FIXTURES,
+  KEPT_PREFIX_FIXTURES,
   expectClose,
   type Fixture,
   fixtureImage,
@@ -30,9 +30,6 @@ const ask = (model: LlavaModel, question: Question, reuse: boolean): Promise<Fix
 
 const questionOf = (fixture: Fixture, change: Partial<Question> = {}): Question =>
   fixtureQuestion(fixture, { sampling: { maxTokens: 8 }, ...change });
-
-/** Fixtures of every kind of tower and decoder; the prompt of the one with LongRoPE is too long for its beginning to be kept. */
-const FIXTURES = CHECKPOINT_FIXTURES.filter((name) => !/defaults|float16|longrope/.test(name));
 
 /** Method -> how many layers of a decoder may take the beginning over (undefined: none). */
 const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
@@ -48,7 +45,7 @@ const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
   ['fastv:layer=1,keep=0.3,score=lastQueryNoRotary', () => 1],
 ];
 
-describe.each(FIXTURES)('a further question about the images of %s', (name) => {
+describe.each(KEPT_PREFIX_FIXTURES)('a further question about the images of %s', (name) => {
   const fixture = readFixture(name);
   let model: LlavaModel;
   beforeAll(async () => {

@@ -3,11 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CancelledError } from './errors';
 import { LlavaModel } from './model';
 import { askWatching, comparableSteps, expectSame, fixtureQuestion } from './testing/askFixture';
-import { CHECKPOINT_FIXTURES, expectClose, readFixture } from './testing/fixtures';
+import { KEPT_PREFIX_FIXTURES, expectClose, readFixture } from './testing/fixtures';
 import { temporaryDirectory } from './testing/temporaryDirectory';
-
-/** Fixtures of every kind of tower and decoder; the prompt of the one with LongRoPE is too long for its beginning to be kept. */
-const FIXTURES = CHECKPOINT_FIXTURES.filter((name) => !/defaults|float16|longrope/.test(name));
 
 /** Method -> in how many layers of a decoder something can be computed before the question is known. */
 const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
@@ -21,33 +18,36 @@ const METHODS: [spec: string, layers: (all: number) => number | undefined][] = [
   ['fastv:layer=1,keep=0.3,score=columnSum', () => undefined],
 ];
 
-describe.each(FIXTURES)('a question about the images of %s that were read before it was asked', (name) => {
-  const fixture = readFixture(name);
-  let model: LlavaModel;
-  beforeAll(async () => {
-    model = await LlavaModel.open(fixture.directory, { cacheDirectory: temporaryDirectory() });
-  });
-  afterAll(() => model.dispose());
+describe.each(KEPT_PREFIX_FIXTURES)(
+  'a question about the images of %s that were read before it was asked',
+  (name) => {
+    const fixture = readFixture(name);
+    let model: LlavaModel;
+    beforeAll(async () => {
+      model = await LlavaModel.open(fixture.directory, { cacheDirectory: temporaryDirectory() });
+    });
+    afterAll(() => model.dispose());
 
-  it.each(METHODS)('%s: is answered as without', async (reduction, layersOf) => {
-    const question = fixtureQuestion(fixture, { reduction, sampling: { maxTokens: 8 } });
-    const expected = await askWatching(model, question, { reuse: false });
-    const { images, system } = question;
-    await model.readAhead({ images, system, reduction });
-    // A second time there is nothing left to do, and nothing is lost.
-    await model.readAhead({ images, system, reduction });
-    const actual = await askWatching(model, question);
-    const { costs } = actual.result;
-    expect(costs.imagesReused).toBe(images.length);
-    const layers = layersOf(model.checkpoint.config.text.numHiddenLayers);
-    if (layers === undefined) expect(costs.prefixReused).toBeUndefined();
-    else {
-      const lastImage = actual.attention[0].labels.findLastIndex((label) => label >= 0);
-      expect(costs.prefixReused).toEqual({ layers, tokens: lastImage + 1 });
-    }
-    expectSame(actual, expected);
-  });
-});
+    it.each(METHODS)('%s: is answered as without', async (reduction, layersOf) => {
+      const question = fixtureQuestion(fixture, { reduction, sampling: { maxTokens: 8 } });
+      const expected = await askWatching(model, question, { reuse: false });
+      const { images, system } = question;
+      await model.readAhead({ images, system, reduction });
+      // A second time there is nothing left to do, and nothing is lost.
+      await model.readAhead({ images, system, reduction });
+      const actual = await askWatching(model, question);
+      const { costs } = actual.result;
+      expect(costs.imagesReused).toBe(images.length);
+      const layers = layersOf(model.checkpoint.config.text.numHiddenLayers);
+      if (layers === undefined) expect(costs.prefixReused).toBeUndefined();
+      else {
+        const lastImage = actual.attention[0].labels.findLastIndex((label) => label >= 0);
+        expect(costs.prefixReused).toEqual({ layers, tokens: lastImage + 1 });
+      }
+      expectSame(actual, expected);
+    });
+  },
+);
 
 describe('reading ahead', () => {
   const fixture = readFixture('clip-llama');
