@@ -76,10 +76,10 @@ def _pointer_loss(batch: Batch, trace: Trace, kept: torch.Tensor, mask: torch.Te
         if not asked.any():
             continue
         row, column = asked.nonzero(as_tuple=True)
-        query = trace.queries[layer][:, :SLOTS, -length:].transpose(1, 2)[row, column].float()  # [n, slots, dim]
+        query = trace.queries[layer][:, :SLOTS, -length:].float()  # [B, slots, text, dim]
         key = trace.keys[layer][:, :SLOTS].float()  # [B, slots, L, dim]
         visible = mask[:, 0, -length:][row, column]  # [n, L]
-        scores = _scores(query, key, row)
+        scores = (query @ key.transpose(-1, -2)).transpose(1, 2)[row, column]  # [n, slots, L]
         scores = (scores * query.shape[-1] ** -0.5).masked_fill(~visible[:, None], -torch.inf)
         places, slots = key_index[row, column], batch.slot[row, column]
         here = torch.arange(SLOTS, device=kept.device)[None] == slots[:, None]
@@ -93,11 +93,6 @@ def _pointer_loss(batch: Batch, trace: Trace, kept: torch.Tensor, mask: torch.Te
             hit = (scores.argmax(-1) == truth)[here & (places >= 0)[:, None]]
             share = float(hit.float().mean()) if len(hit) else 1.0
     return total, share
-
-
-def _scores(query: torch.Tensor, key: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
-    """[n, slots, dim] x [B, slots, L, dim] -> [n, slots, L], image by image (rows are ascending)."""
-    return torch.cat([torch.einsum("nsd,sld->nsl", query[row == image], key[image]) for image in range(len(key))])
 
 
 def _probe_loss(batch: Batch, probes: Probes, trace: Trace) -> tuple[torch.Tensor, dict[str, float]]:

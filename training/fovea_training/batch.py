@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from .canvas import CHARACTER_CLASSES, GRID, ROLES
+from .distant import DistantScreenMaker
 from .loose import LooseScreenMaker
 from .questions import Question, Questioner
 from .screen import Screen, ScreenMaker, Style
@@ -61,16 +62,23 @@ class Batch:
         return dataclasses.replace(self, labels=labels, **moved)
 
 
-def normalise(frames: np.ndarray) -> torch.Tensor:
-    """uint8 [B, 192, 192, 3] to CLIP's float [B, 3, 192, 192]."""
-    return ((torch.from_numpy(np.array(frames)).float() / 255 - MEAN) / DEVIATION).permute(0, 3, 1, 2).contiguous()
+def normalise(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """uint8 [B, 192, 192, 3] to CLIP's float [B, 3, 192, 192], on the device of the frames."""
+    frames = frames if isinstance(frames, torch.Tensor) else torch.from_numpy(np.array(frames))
+    return ((frames.float() / 255 - MEAN.to(frames.device)) / DEVIATION.to(frames.device)).permute(0, 3, 1, 2).contiguous()
 
 
 def disturb(pixels: torch.Tensor) -> torch.Tensor:
     """A little contrast, tint and noise."""
-    count = pixels.shape[0]
-    pixels = pixels * (1 + 0.06 * torch.randn(count, 1, 1, 1)) + 0.06 * torch.randn(count, 3, 1, 1)
+    count, device = pixels.shape[0], pixels.device
+    pixels = pixels * (1 + 0.06 * torch.randn(count, 1, 1, 1, device=device)) + 0.06 * torch.randn(count, 3, 1, 1, device=device)
     return pixels + 0.03 * torch.randn_like(pixels)
+
+
+def seen(frames: torch.Tensor, noise: bool) -> torch.Tensor:
+    """What the tower gets of frames: [B, 192, 192, 3] -> [B, 3, 192, 192]"""
+    pixels = normalise(frames)
+    return disturb(pixels) if noise else pixels
 
 
 def patch_labels(screens: list[Screen]) -> dict[str, torch.Tensor]:
@@ -103,6 +111,8 @@ class Plan:
     """Share of images that are walls of text, without questions."""
     loose: float = 0.0
     """Share of the other images that keep to no grid (`loose.py`)."""
+    distant: float = 0.0
+    """Share of the other images that show a window on a larger picture (`distant.py`)."""
     small_text: float = 0.0
     """Share of images whose text is too small to be read."""
     free: float = 0.0
@@ -122,6 +132,7 @@ class BatchSource:
         self.rng = random.Random(seed)
         self.maker = ScreenMaker(self.rng, plan.held_out, plan.style)
         self.loose = LooseScreenMaker(self.rng, plan.held_out, plan.style)
+        self.distant = DistantScreenMaker(self.rng, plan.held_out, plan.style)
         self.small_text = SmallTextScreenMaker(self.rng, self.maker, self.loose)
         self.questioner = Questioner(self.rng, self.maker.words, plan.free)
 
@@ -130,10 +141,15 @@ class BatchSource:
             yield self.draw()
 
     def draw(self) -> Batch:
+        batch = self.draw_frames()
+        return dataclasses.replace(batch, pixels=seen(batch.pixels, self.plan.noise))
+
+    def draw_frames(self) -> Batch:
+        """A batch whose pixels are frames still: uint8 [B, 192, 192, 3]."""
         plan = self.plan
         screens = [self._screen() for _ in range(plan.images)]
-        pixels = normalise(np.stack([screen.image() for screen in screens]))
-        batch = Batch(disturb(pixels) if plan.noise else pixels, patch_labels(screens), screens=screens)
+        frames = torch.from_numpy(np.stack([screen.image() for screen in screens]))
+        batch = Batch(frames, patch_labels(screens), screens=screens)
         if plan.text_length:
             self._pack(batch, [self._choose(screen) for screen in screens])
         return batch
@@ -141,9 +157,11 @@ class BatchSource:
     def _screen(self) -> Screen:
         if self.rng.random() < self.plan.walls:
             return self.maker.make_wall()
-        # A plan without loose screens, or without small text, draws as it did before there were any.
+        # A plan without loose or distant screens, or without small text, draws as it did before there were any.
         if self.plan.small_text > 0 and self.rng.random() < self.plan.small_text:
             return self.small_text.make()
+        if self.plan.distant > 0 and self.rng.random() < self.plan.distant:
+            return self.distant.make()
         loose = self.plan.loose > 0 and self.rng.random() < self.plan.loose
         return (self.loose if loose else self.maker).make()
 

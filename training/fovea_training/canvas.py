@@ -6,6 +6,7 @@ larger (`zoom`) and not square: it is then padded to a square and scaled down ex
 
 import dataclasses
 import functools
+import os
 import pathlib
 
 import numpy as np
@@ -52,7 +53,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 COLOUR_NAMES = list(COLOURS)
 COLOUR_ID = {name: index + 1 for index, name in enumerate(COLOUR_NAMES)}
 
-FONT_FOLDER = pathlib.Path("/usr/share/fonts/truetype")
+FONT_FOLDER = pathlib.Path(os.environ.get("FOVEA_FONTS", "/usr/share/fonts/truetype"))
 SANS = ("dejavu/DejaVuSans.ttf", "liberation/LiberationSans-Regular.ttf")
 BOLD = {SANS[0]: "dejavu/DejaVuSans-Bold.ttf", SANS[1]: "liberation/LiberationSans-Bold.ttf"}
 FURTHER_SANS = ("open-sans/OpenSans-Regular.ttf", "roboto/unhinted/RobotoTTF/Roboto-Regular.ttf", "lato/Lato-Regular.ttf")

@@ -9,7 +9,8 @@ from .answering import answer, by_type, choose_patches
 from .batch import Batch, BatchSource, Plan
 from .canvas import CHARACTERS, LONGEST_RUN
 from .modules import Decoder, PatchCode, Probes, SIZES, Size
-from .run import Run, batches
+from .run import Run
+from .stream import batches
 from .tokenizer import character_tokens, vocabulary_size
 
 KEPT = 112
@@ -60,10 +61,10 @@ def train(folder: pathlib.Path, minutes: float, first: float = 0.1, size: Size =
     run = Run(folder, {"decoder": decoder, "probes": probes, "code": code}, minutes, rate)
     run.extra["size"] = size
     seed = 100_000 + run.step
-    early = batches(Plan(images, 160, only=FIRST, noise=False), seed, workers)
-    late = batches(Plan(images, TEXT_LENGTH, noise=False), seed + 1, workers)
+    early = batches(Plan(images, 160, only=FIRST, noise=False), seed, workers, run.device)
+    late = batches(Plan(images, TEXT_LENGTH, noise=False), seed + 1, workers, run.device)
     while run.progress < 1:
-        batch: Batch = next(early if run.progress < first else late).to(run.device)
+        batch: Batch = next(early if run.progress < first else late)
         with run.precision():
             codes = code(blurred(batch.labels), decoder.embed_tokens)
             answered = answer(decoder, probes, batch, codes, choose_patches(batch, KEPT, True))

@@ -7,7 +7,6 @@ import tempfile
 
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 from transformers import (
     AutoProcessor, CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor,
     PreTrainedTokenizerFast,
@@ -15,13 +14,10 @@ from transformers import (
 
 from .batch import AFTER_IMAGE, BEFORE_IMAGE, MEAN, DEVIATION, PATCHES, BatchSource, Plan, normalise
 from .canvas import FRAME, PATCH
-from .joint import assemble
-from .modules import Decoder, Projector, Size, Tower
-from .run import load_modules
+from .checkpoint import LONGEST_ANSWER, modules_of, save_weights
+from .modules import Size
 from .tokenizer import BEGIN, END, IMAGE, PADDING, encode, save_tokenizer, vocabulary_size
 
-LONGEST_ANSWER = 128
-EXPORTED = ("tower", "projector", "decoder")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
@@ -48,57 +44,8 @@ def configuration(size: Size) -> LlavaConfig:
     )
 
 
-def file_tensors(modules: dict[str, torch.nn.Module]) -> dict[str, torch.Tensor]:
-    """Tensors under the names of llava-hf/llava-1.5-7b-hf. The tower's last layer is not read by LLaVA: it is a copy of the one before."""
-    tensors: dict[str, torch.Tensor] = {}
-    vision = "vision_tower.vision_model."
-    tower = modules["tower"].state_dict()
-    layers = len(modules["tower"].layers)
-    for name, tensor in tower.items():
-        if name.startswith("layers."):
-            tensors[vision + "encoder." + name] = tensor
-            if name.startswith(f"layers.{layers - 1}."):
-                tensors[vision + "encoder." + name.replace(f"layers.{layers - 1}.", f"layers.{layers}.", 1)] = tensor.clone()
-        elif name.startswith("pre_layrnorm."):
-            tensors[vision + name] = tensor
-        else:
-            tensors[vision + "embeddings." + name] = tensor
-    width = tower["pre_layrnorm.weight"].shape[0]
-    tensors[vision + "post_layernorm.weight"], tensors[vision + "post_layernorm.bias"] = torch.ones(width), torch.zeros(width)
-    for name, tensor in modules["projector"].state_dict().items():
-        tensors["multi_modal_projector." + name] = tensor
-    for name, tensor in modules["decoder"].state_dict().items():
-        tensors["language_model." + (name if name.startswith("lm_head") else "model." + name)] = tensor
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def modules_of(folder: pathlib.Path) -> dict[str, torch.nn.Module]:
-    """Tower, projector and decoder of an exported checkpoint, as training modules."""
-    config = json.loads((folder / "config.json").read_text())
-    vision, text = config["vision_config"], config["text_config"]
-    size = Size(
-        tower_width=vision["hidden_size"], tower_layers=vision["num_hidden_layers"] - 1, tower_heads=vision["num_attention_heads"],
-        width=text["hidden_size"], layers=text["num_hidden_layers"], heads=text["num_attention_heads"],
-        feed_forward=text["intermediate_size"], rope_theta=text["rope_parameters"]["rope_theta"],
-    )
-    modules = {"tower": Tower(size), "projector": Projector(size), "decoder": Decoder(size, text["vocab_size"])}
-    tensors = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
-    for name, empty in file_tensors(modules).items():
-        assert tensors[name].shape == empty.shape, name
-    take = lambda prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    vision_tensors = take("vision_tower.vision_model.")
-    tower = {name.removeprefix("embeddings.").removeprefix("encoder."): tensor for name, tensor in vision_tensors.items()}
-    modules["tower"].load_state_dict({name: tower[name] for name in modules["tower"].state_dict()})
-    modules["projector"].load_state_dict(take("multi_modal_projector."))
-    language = take("language_model.")
-    modules["decoder"].load_state_dict({name.removeprefix("model."): tensor for name, tensor in language.items()})
-    return {name: module.eval() for name, module in modules.items()}
-
-
 def export(state: pathlib.Path, folder: pathlib.Path, half: bool = True) -> None:
     size = torch.load(state, map_location="cpu", weights_only=False)["extra"]["size"]
-    modules = {name: module for name, module in assemble(size).items() if name in EXPORTED}
-    load_modules(state, modules)
     config = configuration(size)
     config.architectures = ["LlavaForConditionalGeneration"]
     config.dtype = torch.float16 if half else torch.float32
@@ -107,8 +54,7 @@ def export(state: pathlib.Path, folder: pathlib.Path, half: bool = True) -> None
     # transformers leaves the name out; the folder is called "model", which tells nobody what it is.
     written = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({"_name_or_path": "fovea-nano", **written}, indent=2) + "\n")
-    tensors = file_tensors(modules)
-    save_file({name: tensor.half() if half else tensor for name, tensor in tensors.items()}, folder / "model.safetensors", {"format": "pt"})
+    save_weights(state, folder, half)
     generation = {"bos_token_id": BEGIN, "eos_token_id": END, "pad_token_id": PADDING, "max_new_tokens": LONGEST_ANSWER, "do_sample": False, "use_cache": True}
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     with tempfile.TemporaryDirectory() as scratch:

@@ -4,6 +4,8 @@ The projector's output is pulled towards the true code of each patch; the pull d
 """
 
 import argparse
+import dataclasses
+import functools
 import pathlib
 import random
 from collections.abc import Callable
@@ -14,7 +16,8 @@ import torch.nn.functional as F
 from .answering import answer, by_type, choose_patches, patches_for
 from .batch import PATCHES, Batch, BatchSource, Plan
 from .modules import Decoder, LabelHeads, PatchCode, Probes, Projector, SIZES, Size, Tower
-from .run import Run, batches, load_modules
+from .run import Run, load_modules
+from .stream import batches
 from .tokenizer import character_tokens, vocabulary_size
 from .tower import label_loss
 
@@ -83,13 +86,18 @@ def align(run: Run, modules: dict[str, torch.nn.Module], batch: Batch, further_l
     run.update(loss, len(batch.pixels), language=float(answered.language.detach()), **answered.figures, **figures, further=float(further.detach()))
 
 
+@functools.lru_cache(maxsize=16)
+def held_out_batches(plan: Plan, count: int, device: torch.device) -> list[Batch]:
+    """Drawn once in a run: that takes longer than answering them does on a GPU."""
+    source = BatchSource(plan, seed=4713)
+    return [dataclasses.replace(source.draw(), screens=[]).to(device) for _ in range(count)]
+
+
 @torch.no_grad()
 def evaluate(modules: dict[str, torch.nn.Module], run: Run, count: int = 6, kept: int = PATCHES, closed: bool = False, **plan: float) -> dict[str, float]:
     """Share of whole answers that are right, on held-out words, through the tower."""
-    source = BatchSource(Plan(8, 320, held_out=True, noise=False, **plan), seed=4713)
     results: dict[str, list[bool]] = {}
-    for _ in range(count):
-        batch = source.draw().to(run.device)
+    for batch in held_out_batches(Plan(8, 320, held_out=True, noise=False, **plan), count, run.device):
         with run.precision():
             projected = modules["projector"](modules["tower"](batch.pixels)[:, 1:])
             answered = answer(modules["decoder"], modules["probes"], batch, projected, choose_patches(batch, kept, True), closed)
@@ -120,9 +128,9 @@ def train(
         run.log(projector_error=round(error, 4))
     reference = torch.nn.Embedding.from_pretrained(run.extra["reference"], freeze=True)
     modules["code"].requires_grad_(False)
-    stream = batches(Plan(images, text_length), seed=200_000 + run.step + 50_000 * run.rank, workers=workers)
+    stream = batches(Plan(images, text_length), seed=200_000 + run.step + 50_000 * run.rank, workers=workers, device=run.device)
     while run.progress < 1:
-        batch: Batch = next(stream).to(run.device)
+        batch: Batch = next(stream)
         strength = max(0.1, 1 - 1.5 * run.progress)
 
         def pull(_: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:

@@ -57,14 +57,16 @@ def vid_loss(
     features: [B, 576, tower]; most: at most that many questions, spread over the images.
     Returns the language loss, which whole answers are right [n], and their types."""
     assert batch.ids is not None and batch.segment is not None and batch.targets is not None and batch.weight is not None
-    pairs = [(row, number) for row, questions in enumerate(batch.questions or _counts(batch)) for number in range(1, len(questions) + 1)]
+    pairs = [(row, number) for row, count in enumerate(batch.segment.amax(1).tolist()) for number in range(1, count + 1)]
     if most is not None and len(pairs) > most:
         pairs = [pairs[index * len(pairs) // most] for index in range(most)]
-    rows = torch.tensor([row for row, _ in pairs], device=features.device)
-    where = [batch.segment[row] == number for row, number in pairs]
-    pad = lambda values, fill: nn.utils.rnn.pad_sequence(values, batch_first=True, padding_value=fill)
-    own = lambda packed: [packed[row][mask] for (row, _), mask in zip(pairs, where)]
-    ids, targets, weight = pad(own(batch.ids), PADDING), pad(own(batch.targets), -100), pad(own(batch.weight), 0.0)
+    rows, numbers = torch.tensor(pairs, device=features.device).T
+    where = batch.segment[rows] == numbers[:, None]
+    lengths = where.sum(1, keepdim=True)
+    offset = torch.arange(int(lengths.max()), device=rows.device)[None]
+    place = (where.int().argmax(1, keepdim=True) + offset).clamp(max=where.shape[1] - 1)  # a question's tokens stand side by side
+    own = lambda packed, fill: packed[rows].gather(1, place).masked_fill(offset >= lengths, fill)
+    ids, targets, weight = own(batch.ids, PADDING), own(batch.targets, -100), own(batch.weight, 0.0)
     learnt = targets != -100
     first = learnt.int().argmax(1)  # the last token of the cue predicts the first of the answer
     asked = torch.arange(ids.shape[1], device=ids.device)[None] <= (first - CUE)[:, None]
@@ -83,8 +85,3 @@ def vid_loss(
     types = [batch.questions[row][number - 1].type if batch.questions else "" for row, number in pairs]
     return (losses * weight[learnt]).sum() / weight[learnt].sum(), right.all(1), types
 
-
-def _counts(batch: Batch) -> list[range]:
-    """How many questions each image has, where the questions themselves stayed with the data worker."""
-    assert batch.segment is not None
-    return [range(int(segments.max())) for segments in batch.segment]

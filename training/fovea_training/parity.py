@@ -21,7 +21,7 @@ from transformers import AutoProcessor, LlavaForConditionalGeneration
 from .batch import AFTER_IMAGE, BEFORE_IMAGE, Batch, normalise, pack
 from .canvas import to_frame
 from .dyrate import RateClassifier, prepare
-from .export import modules_of
+from .checkpoint import modules_of
 from .llama_vid import CONTENT_GRIDS, CUE, ContextAttention
 from .questions import Question
 from .refine import size_of

@@ -248,9 +248,10 @@ class Questioner:
 
     def _whole(self) -> None:
         screen = self.screen
-        self._add("theme", "theme", "dark" if screen.dark else "light", evidence=self._background())
+        if screen.shade_is_plain:
+            self._add("theme", "theme", "dark" if screen.dark else "light", evidence=self._background())
         self._add("screen_kind", "screen_kind", self._kind())
-        if len(screen.reading_order) <= 8:
+        if len(screen.reading_order) <= 8 and not screen.text_around:
             everything = joined(screen.reading_order, " | ")
             if sum(len(part if isinstance(part, str) else part.text) for part in everything) <= 110:
                 self._add("read_all", "read_all", *everything)

@@ -21,10 +21,11 @@ from torch import nn
 
 from .batch import Batch, BatchSource, Plan
 from .dyrate import LONG_ANSWERS, PROFILE, VARIANTS, RateClassifier, hard_choice, masked_loss, prepare, seen_masks, soft_choice
-from .export import modules_of
+from .checkpoint import modules_of
 from .llama_vid import CONTENT_GRIDS, ContextAttention, vid_loss
 from .refine import size_of
-from .run import Run, batches, load_modules
+from .run import Run, load_modules
+from .stream import batches
 
 
 def dyrate_name(variant: str, weight: float) -> str:
@@ -33,7 +34,7 @@ def dyrate_name(variant: str, weight: float) -> str:
 
 def begin_with(classifiers: nn.ModuleDict, plans: dict[str, tuple[str, float]], state: pathlib.Path) -> None:
     """Each classifier begins as the earlier one of its variant whose lambda is nearest (as a ratio)."""
-    saved = torch.load(state, weights_only=False)["modules"]["classifiers"]
+    saved = torch.load(state, map_location="cpu", weights_only=False)["modules"]["classifiers"]
     earlier = sorted({key.split(".")[0] for key in saved})
     for name, (variant, weight) in plans.items():
         apart = {old: abs(math.log(float(old.rsplit("-", 1)[1].replace("_", ".")) / weight)) for old in earlier if old.startswith(f"dyrate-{variant}-")}
@@ -51,9 +52,9 @@ def train_dyrate(model: pathlib.Path, runs: pathlib.Path, weights: list[float], 
     if run.step == 0 and state is not None:
         begin_with(classifiers, plans, state)
     move(modules, run)
-    stream = batches(Plan(images, 224, only=LONG_ANSWERS), seed=500_000 + run.step, workers=workers)
+    stream = batches(Plan(images, 224, only=LONG_ANSWERS), seed=500_000 + run.step, workers=workers, device=run.device)
     while run.progress < 1:
-        batch = next(stream).to(run.device)
+        batch = next(stream)
         total, figures = torch.zeros((), device=run.device), {}
         with run.precision():
             context = prepare(modules, batch)
@@ -103,13 +104,13 @@ def train_llama_vid(model: pathlib.Path, runs: pathlib.Path, minutes: float, sta
     if run.step == 0 and state is not None:
         load_modules(state, {"vid": attention})
     move(modules, run)
-    stream = batches(Plan(images, 224), seed=600_000 + run.step, workers=workers)
+    stream = batches(Plan(images, 224), seed=600_000 + run.step, workers=workers, device=run.device)
     while run.progress < 1:
-        batch = next(stream).to(run.device)
+        batch = next(stream)
         with run.precision():
             with torch.no_grad():
                 features = modules["tower"](batch.pixels)[:, 1:]
-            loss, right, _ = vid_loss(modules["decoder"], attention, batch, features, CONTENT_GRIDS[run.step % len(CONTENT_GRIDS)], 60)
+            loss, right, _ = vid_loss(modules["decoder"], attention, batch, features, CONTENT_GRIDS[run.step % len(CONTENT_GRIDS)], max(60, 2 * images))
         run.update(loss, images, exact=float(right.float().mean()))
     run.save()
     measured = measure_llama_vid(modules, attention, run)
@@ -163,12 +164,14 @@ def main() -> None:
     parser.add_argument("--lambdas", type=float, nargs="+", default=[0.1, 0.3, 1.0])
     parser.add_argument("--state", type=pathlib.Path, help="where to begin: state.pt of `refine` for llama-vid, of earlier classifiers for dyrate")
     parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--images", type=int, help="images a step; by default 2 for dyrate, 8 for llama-vid")
     parser.add_argument("--workers", type=int, default=0)
     options = parser.parse_args()
+    images = {"images": options.images} if options.images else {}
     if options.method == "dyrate":
-        measured = train_dyrate(options.model, options.runs, options.lambdas, options.minutes, options.state, workers=options.workers)
+        measured = train_dyrate(options.model, options.runs, options.lambdas, options.minutes, options.state, **images, workers=options.workers)
     else:
-        measured = train_llama_vid(options.model, options.runs, options.minutes, options.state, workers=options.workers)
+        measured = train_llama_vid(options.model, options.runs, options.minutes, options.state, **images, workers=options.workers)
     print(json.dumps(measured, indent=1))
 
 

@@ -9,16 +9,19 @@ LLaMA-VID's tokens (`llama_vid.py`), so that one checkpoint can do both; those h
 
 import argparse
 import pathlib
+import time
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 
 from .batch import Batch, BatchSource, Plan
-from .export import modules_of
+from .checkpoint import modules_of
 from .joint import align, evaluate
 from .llama_vid import CONTENT_GRIDS, ContextAttention, vid_loss
 from .modules import SHOWN_CLASSES, LabelHeads, Probes, Projector, ShownHeads, Size
-from .run import Run, batches, load_modules
+from .run import Run, load_modules
+from .stream import POOL, Pool, batches
 from .tower import ROLE_WEIGHT, label_loss
 
 STRENGTH = 0.5
@@ -99,7 +102,8 @@ def size_of(modules: dict[str, torch.nn.Module]) -> Size:
 
 def train(
     folder: pathlib.Path, model: pathlib.Path, minutes: float, images: int = 8, rate: float = 5e-4, text_length: int = 224,
-    walls: float = 0.0, loose: float = 0.5, small_text: float = 0.06, free: float = 0.5, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
+    walls: float = 0.0, loose: float = 0.5, distant: float = 0.2, small_text: float = 0.06, free: float = 0.5, workers: int = 0, evaluate_every: int = 300, fit_rounds: int = 40, state: pathlib.Path | None = None,
+    probe: int = 0,
 ) -> None:
     torch.manual_seed(4)
     modules = {name: module.train() for name, module in modules_of(model).items()}
@@ -118,28 +122,65 @@ def train(
             del seen
         run.share_weights()
         run.begin()
-    stream = batches(Plan(images, text_length, walls=walls, loose=loose, small_text=small_text, free=free), seed=700_000 + run.step + 50_000 * run.rank, workers=workers)
+    stream = batches(Plan(images, text_length, walls=walls, loose=loose, distant=distant, small_text=small_text, free=free), seed=700_000 + run.step + 50_000 * run.rank, workers=workers, device=run.device)
+    if probe:
+        measure(run, modules, stream, probe)
+        return
+    if run.step == 0:
+        next(stream)
+        if not run.rank:
+            run.log(**_held_out(modules, run))
+        run.begin()
     while run.progress < 1:
-        batch: Batch = next(stream).to(run.device)
-
-        def further(hidden: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
-            loss = 0.3 * shown_loss(modules["shown"], projected, batch.labels)
-            cells = CONTENT_GRIDS[run.step % len(CONTENT_GRIDS)]
-            return loss + VID_WEIGHT * vid_loss(modules["decoder"], modules["vid"], batch, hidden[:, 1:].detach(), cells, VID_QUESTIONS)[0]
-
-        align(run, modules, batch, further, SCREEN_WEIGHT)
+        learn(run, modules, next(stream))
         if run.step % evaluate_every == 0 and not run.rank:
             run.log(**_held_out(modules, run))
     run.save()
     run.log(**_held_out(modules, run))
 
 
+def learn(run: Run, modules: dict[str, torch.nn.Module], batch: Batch) -> None:
+    """One step."""
+
+    def further(hidden: torch.Tensor, projected: torch.Tensor) -> torch.Tensor:
+        loss = 0.3 * shown_loss(modules["shown"], projected, batch.labels)
+        cells = CONTENT_GRIDS[run.step % len(CONTENT_GRIDS)]
+        questions = max(VID_QUESTIONS, len(batch.pixels))
+        return loss + VID_WEIGHT * vid_loss(modules["decoder"], modules["vid"], batch, hidden[:, 1:].detach(), cells, questions)[0]
+
+    align(run, modules, batch, further, SCREEN_WEIGHT)
+
+
+def measure(run: Run, modules: dict[str, torch.nn.Module], stream: Iterator[Batch], steps: int) -> None:
+    """How fast screens are drawn and learnt from; nothing is saved."""
+    figures: dict[str, float] = {}
+    if isinstance(stream, Pool):
+        next(stream)
+        began, before = time.monotonic(), stream.drawn
+        while time.monotonic() - began < 4:
+            stream.take(POOL)
+        figures["drawn images/s"] = round((stream.drawn - before) / (time.monotonic() - began))
+    for warm in (True, False):
+        began = time.monotonic()
+        for _ in range(steps):
+            batch = next(stream)
+            learn(run, modules, batch)
+        seconds = (time.monotonic() - began) / steps
+        figures["ms a step" + " (first steps)" * warm] = round(1000 * seconds)
+    figures["learnt images/s"] = round(len(batch.pixels) / seconds)
+    if run.device.type == "cuda":
+        figures["GiB at most"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
+        figures["GiB on the device"] = round(torch.cuda.get_device_properties(0).total_memory / 2**30, 1)
+    run.log(**figures)
+
+
 def _held_out(modules: dict[str, torch.nn.Module], run: Run) -> dict[str, dict[str, float]]:
-    """Plain screens, loose ones, loose ones in words as people type, text too small, and a quarter of the patches with their positions closed up."""
+    """Plain screens, loose ones, loose ones in words as people type, distant ones, text too small, and a quarter of the patches with their positions closed up."""
     return {
         "held_out": evaluate(modules, run),
         "held_out_loose": evaluate(modules, run, loose=1.0),
         "held_out_free": evaluate(modules, run, loose=0.5, free=1.0),
+        "held_out_distant": evaluate(modules, run, distant=1.0),
         "held_out_small_text": evaluate(modules, run, count=2, small_text=1.0),
         "held_out_closed": evaluate(modules, run, kept=144, closed=True),
     }
@@ -154,15 +195,18 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--walls", type=float, default=0.0)
     parser.add_argument("--loose", type=float, default=0.5, help="share of screens that keep to no grid")
+    parser.add_argument("--distant", type=float, default=0.2, help="share of the other screens that are a small part of a larger picture")
     parser.add_argument("--small-text", type=float, default=0.06, help="share of screens whose text is too small to be read")
     parser.add_argument("--free", type=float, default=0.5, help="share of questions in words as people type them")
     parser.add_argument("--text-length", type=int, default=224)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--evaluate-every", type=int, default=300, help="steps")
+    parser.add_argument("--probe", type=int, default=0, metavar="STEPS", help="only measure how fast it is, in that many steps")
     parser.add_argument("--state", type=pathlib.Path, help="modules of an earlier state.pt of this stage, with a fresh optimiser")
     options = parser.parse_args()
     train(
-        options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.loose, options.small_text, options.free,
-        options.workers, state=options.state,
+        options.folder, options.model, options.minutes, options.images, options.rate, options.text_length, options.walls, options.loose, options.distant, options.small_text, options.free,
+        options.workers, options.evaluate_every, state=options.state, probe=options.probe,
     )
 
 

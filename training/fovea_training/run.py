@@ -9,9 +9,7 @@ import time
 import torch
 import torch.distributed as distributed
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from .batch import BatchSource, Plan
 from .optimiser import Muon, schedule
 
 
@@ -133,24 +131,3 @@ def load_modules(path: pathlib.Path, modules: dict[str, nn.Module]) -> None:
     state = torch.load(path, map_location="cpu", weights_only=False)
     for name, module in modules.items():
         module.load_state_dict(state["modules"][name])
-
-
-class _Stream(IterableDataset):
-    def __init__(self, plan: Plan, seed: int):
-        self.plan, self.seed = plan, seed
-
-    def __iter__(self):
-        worker = get_worker_info()
-        torch.set_num_threads(1)
-        for batch in BatchSource(self.plan, self.seed * 1009 + (worker.id if worker else 0)):
-            batch.screens, batch.questions = [], []
-            yield batch
-
-
-def batches(plan: Plan, seed: int, workers: int = 0):
-    """Batches for training, made in this process or by data workers. Give every resumed part another seed."""
-    if not workers:
-        return iter(BatchSource(plan, seed))
-    return iter(DataLoader(_Stream(plan, seed), batch_size=None, num_workers=workers, prefetch_factor=4))
-
-

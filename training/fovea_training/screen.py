@@ -75,6 +75,8 @@ class Screen:
     bars: list[Bar] = dataclasses.field(default_factory=list)
     terminal: dict[str, Piece] = dataclasses.field(default_factory=dict)
     reading_order: list[Run] = dataclasses.field(default_factory=list)
+    text_around: bool = False
+    """Whether there is text beside the window that is too small to be read."""
     shade_is_plain: bool = True
     """Whether all of it is dark or all of it light."""
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from .batch import Batch, BatchSource, Plan, bag
 from .canvas import ROLES
 from .modules import LabelHeads, SIZES, Size, Tower
-from .run import Run, batches
+from .run import Run
+from .stream import batches
 
 _WEIGHTS = {"role": 1.0, "colour": 0.5, "theme": 0.3, "instance": 0.7, "line": 0.3, "index": 0.8, "previous": 0.5, "following": 0.5}
 _RARE_ROLES = {"text_bar": 3.0, "text_bar_tallest": 12.0, "text_bar_shortest": 12.0}
@@ -67,9 +68,9 @@ def train(folder: pathlib.Path, minutes: float, size: Size = Size(), images: int
     tower, heads = Tower(size), LabelHeads(size)
     run = Run(folder, {"tower": tower, "heads": heads}, minutes, rate)
     run.extra["size"] = size
-    stream = batches(Plan(images, walls=walls), seed=1 + run.step, workers=workers)
+    stream = batches(Plan(images, walls=walls), seed=1 + run.step, workers=workers, device=run.device)
     while run.progress < 1:
-        batch: Batch = next(stream).to(run.device)
+        batch: Batch = next(stream)
         with run.precision():
             loss, figures = label_loss(heads, tower(batch.pixels), batch.labels)
         run.update(loss, images, **figures)

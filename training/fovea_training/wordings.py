@@ -7,6 +7,8 @@ next; `unseen` tells whether other words are understood.
 import dataclasses
 import random
 
+from .phrasings import composed
+
 
 @dataclasses.dataclass(frozen=True)
 class Wordings:
@@ -211,17 +213,45 @@ WORDINGS = {
 
 
 def as_typed(rng: random.Random, topic: str) -> str:
-    """A wording of training: mostly a further one, sometimes without capital letter or mark at the end, the name in other quotes or none."""
-    wordings = WORDINGS[topic]
-    template = rng.choice(wordings.further if rng.random() < 0.8 else wordings.plain)
-    if rng.random() < 0.15 and template[:2] not in ("OC", "'{"):
+    """A wording of training: a composed or a further one, at times a plain one; with small letters, without a mark, in other quotes or none, with a slip."""
+    template = _chosen(rng, topic)
+    if rng.random() < 0.2 and template[:2] not in ("OC", "'{"):
         template = template[0].lower() + template[1:]
-    if rng.random() < 0.15:
+    if rng.random() < 0.08:
+        template = rng.choice(_OPENINGS) + template[0].lower() + template[1:]
+    if rng.random() < 0.06:
+        template = template.rstrip("?.") + rng.choice(_ENDINGS) + ("?" if template.endswith("?") else "")
+    mark = rng.random()
+    if mark < 0.2:
         template = template.rstrip("?.")
-    elif rng.random() < 0.05:
-        template = "Please " + template[0].lower() + template[1:] if template.endswith(".") else template
+    elif mark < 0.25:
+        template = template.rstrip("?.") + rng.choice(["??", " ?", "!", "..."])
+    if rng.random() < 0.1:
+        template = _slipped(rng, template)
     quotes = rng.random()
     return template if quotes < 0.5 else template.replace("'{}'", '"{}"' if quotes < 0.75 else "{}")
+
+
+_OPENINGS = ("Please ", "Please: ", "Hey, ", "Hi, ", "Hello, ", "So ", "Ok, ", "And ", "Quick question: ", "Sorry, ", "Now, ", "Well, ")
+_ENDINGS = (", please", " please", " for me", ", thanks", " exactly", " then", " again", ", do you know")
+
+
+def _chosen(rng: random.Random, topic: str) -> str:
+    wordings, draw = WORDINGS[topic], rng.random()
+    if draw < 0.5:
+        return rng.choice(rng.choice(composed(topic, wordings.unseen)))
+    return rng.choice(wordings.further if draw < 0.8 else wordings.plain)
+
+
+def _slipped(rng: random.Random, template: str) -> str:
+    """One slip of the keys in a longer word: a letter too few, twice, or two letters exchanged."""
+    words = template.split(" ")
+    long = [index for index, word in enumerate(words) if len(word) > 3 and word.isalpha()]
+    if long:
+        chosen = rng.choice(long)
+        word, at = words[chosen], rng.randint(1, len(words[chosen]) - 2)
+        words[chosen] = rng.choice([word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:], word[:at] + word[at + 1] + word[at] + word[at + 2 :]])
+    return " ".join(words)
 
 
 def unseen(rng: random.Random, topic: str) -> str:

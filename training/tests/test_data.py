@@ -1,5 +1,6 @@
 """The generator tells the truth, the tokenizer is what the model relies on, and packing changes nothing."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -8,12 +9,15 @@ import torch
 
 from fovea_training.batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, BatchSource, Plan, attention_layout
 from fovea_training.canvas import CHARACTER_ID, CHARACTERS, FRAME, GRID
+from fovea_training.distant import DistantScreenMaker
 from fovea_training.heldout import write as write_heldout
 from fovea_training.loose import LooseScreenMaker
 from fovea_training.modules import Decoder, Size
+from fovea_training.phrasings import apart, composed, spoken
 from fovea_training.questions import TOO_SMALL, Questioner, reworded
 from fovea_training.screen import KINDS, ScreenMaker, Style
 from fovea_training.small_text import SmallTextScreenMaker
+from fovea_training.stream import CHUNK, batches
 from fovea_training.tokenizer import END, character_tokens, encode, shared_tokenizer, vocabulary_size
 from fovea_training.wordings import WORDINGS, as_typed
 from fovea_training.words import is_held_out
@@ -186,6 +190,52 @@ def test_wordings_of_the_evaluation_are_never_trained():
         assert not trained & {spoken(text) for text in wordings.unseen}, topic
         every = (*wordings.plain, *wordings.further, *wordings.unseen)
         assert len({text.count("'{}'") for text in every}) == 1 and len({text.count("{}") for text in every}) == 1, topic
+
+
+def test_composed_wordings_stay_apart_from_those_of_the_evaluation():
+    for topic, wordings in WORDINGS.items():
+        texts = [text for group in composed(topic, wordings.unseen) for text in group]
+        assert len(texts) >= 50, topic
+        names = wordings.plain[0].count("'{}'")
+        assert all(text.count("'{}'") == text.count("{}") == names and not set(text) & set("()|") for text in texts), topic
+        assert all(apart(spoken(text), spoken(other)) == 2 for text in texts for other in wordings.unseen), topic
+    assert apart("is it dark".split(), "is it very dark".split()) == 1 and apart("is it dark".split(), "is this light".split()) == 2
+
+
+def test_slips_of_the_keys_leave_the_name_alone():
+    rng = random.Random(1)
+    for _ in range(300):
+        text = as_typed(rng, "exists_button")
+        assert text.count("{}") == 1
+
+
+def test_a_window_on_a_larger_picture_is_read_where_it_stands():
+    """All its text lies on the picture and in its patches, and nothing is asked about the text around it."""
+    maker = DistantScreenMaker(random.Random(1))
+    questioner = Questioner(maker.rng, maker.words)
+    places, around = [], 0
+    for _ in range(60):
+        screen = maker.make()
+        around += screen.text_around
+        places += [place for run in screen.reading_order for place in run.places]
+        asked_types = {question.type for question in questioner.ask(screen)}
+        assert not screen.text_around or not asked_types & {"read_all", "theme", "too_small"}
+    assert None not in places and 10 < around < 50
+
+
+def test_data_workers_draw_what_this_process_draws():
+    plan = Plan(8, 96, loose=0.5, distant=0.2, small_text=0.1, free=0.5, noise=False)
+    stream = batches(plan, seed=3, workers=2)
+    batch = next(stream)
+    drawn = [BatchSource(dataclasses.replace(plan, images=CHUNK), 3 * 1009 + worker) for worker in range(2)]
+    known = [source.draw() for source in drawn for _ in range(4)]
+    for row in range(8):
+        at, place = next((other, place) for other in known for place in range(CHUNK) if torch.equal(other.pixels[place], batch.pixels[row]))
+        assert torch.equal(at.ids[place], batch.ids[row]) and torch.equal(at.targets[place], batch.targets[row]) and torch.equal(at.weight[place], batch.weight[row])
+        assert torch.equal(at.pointer[place], batch.pointer[row]) and torch.equal(at.quoted[place], batch.quoted[row])
+        for name, label in batch.labels.items():
+            assert torch.equal(label[row], at.labels[name][place]) and label.dtype == at.labels[name].dtype
+    stream.close()
 
 
 def test_a_question_in_other_words_points_at_the_same_name():
