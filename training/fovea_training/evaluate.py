@@ -23,7 +23,7 @@ from PIL import Image
 from . import heldout
 from .batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, Batch, attention_layout, normalise, pack
 from .canvas import to_frame
-from .checkpoint import modules_of
+from .checkpoint import LONGEST_ANSWER, modules_of
 from .modules import Decoder
 from .questions import Question
 from .screen import Screen

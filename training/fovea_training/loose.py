@@ -18,6 +18,8 @@ LOOSE_KINDS = KINDS | {"chart": 24, "terminal": 17}
 """Charts and terminals vary most."""
 LARGEST = {"chart": 1.25, "terminal": 1.3}
 """Charts and terminals need their height, and may not grow more than this."""
+NARROWEST_FIELD = 32
+"""Units."""
 
 
 class LooseScreenMaker(ScreenMaker):
@@ -155,8 +157,10 @@ class LooseScreenMaker(ScreenMaker):
     def _draw_field(self) -> None:
         rng, canvas = self.rng, self.canvas
         number = len(self.screen.fields) + 1
-        offset = rng.randint(36, 64)
-        left, right = self.left + self.padding + offset, self.right - rng.choice([self.padding, self.padding, rng.randint(4, 40)])
+        # A large scale leaves a narrow window, which the widest label and margin would fill.
+        offset = min(rng.randint(36, 64), self.right - self.left - 2 * self.padding - NARROWEST_FIELD)
+        left = self.left + self.padding + offset
+        right = max(left + NARROWEST_FIELD, self.right - rng.choice([self.padding, self.padding, rng.randint(4, 40)]))
         y, half = self._line(1), rng.uniform(8, 11)
         name = self._unused(lambda: self._fit(self.words.label(FIELDS, 0.5), self.font, offset - 2))
         align = rng.random() < 0.2

@@ -10,6 +10,7 @@ import dataclasses
 import mmap
 import multiprocessing
 import os
+import sys
 import time
 
 import numpy as np
@@ -87,10 +88,10 @@ class Pool:
         return self
 
     def __next__(self) -> Batch:
+        self._notice_ended()
         self.take(self.plan.images)
         while self.drawn < min(POOL, 2 * self.plan.images):
-            if not all(process.is_alive() for process in self._processes):
-                raise RuntimeError("A data worker ended; its error stands above.")
+            self._notice_ended()
             time.sleep(0.005)
             self.take(CHUNK)
         chosen = torch.randperm(min(POOL, self.drawn), device=self._ring["pixels"].device)[: self.plan.images]
@@ -105,6 +106,16 @@ class Pool:
                 self._ring[name][start : start + CHUNK] = torch.from_numpy(array).to(self._ring[name].device)
             self._free[number // CHUNKS_AHEAD].release()
             self.drawn += CHUNK
+
+    def _notice_ended(self) -> None:
+        """A worker that ended is reported, once; the others go on with the training, for hours on a device may hang on it. Without any it ends."""
+        left = [process for process in self._processes if process.is_alive()]
+        if len(left) < len(self._processes):
+            report = f"{len(self._processes) - len(left)} of {len(self._processes)} data workers ended; the error stands above."
+            if not left:
+                raise RuntimeError(report)
+            print(f"WARNING: {report}", file=sys.stderr, flush=True)
+            self._processes = left
 
     def close(self) -> None:
         for process in self._processes:

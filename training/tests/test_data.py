@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from fovea_training import loose
 from fovea_training.batch import AFTER_IMAGE, BEFORE_IMAGE, PATCHES, BatchSource, Plan, attention_layout
 from fovea_training.canvas import CHARACTER_ID, CHARACTERS, FRAME, GRID
 from fovea_training.distant import DistantScreenMaker
 from fovea_training.heldout import write as write_heldout
 from fovea_training.loose import LooseScreenMaker
-from fovea_training.modules import Decoder, Size
+from fovea_training.modules import Decoder, Size, attend
 from fovea_training.phrasings import apart, composed, spoken
 from fovea_training.questions import TOO_SMALL, Questioner, reworded
 from fovea_training.screen import KINDS, ScreenMaker, Style
@@ -132,6 +133,16 @@ def test_numbers_of_a_loose_terminal_are_numbers():
                 assert piece.text.isdigit()
 
 
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_fields_have_room_in_a_narrow_window(monkeypatch, seed: int):
+    """The largest scale leaves 120 units of width, which the widest label and margin filled with these seeds: pillow refuses a box of negative width."""
+    monkeypatch.setattr(loose, "SCALES", (max(loose.SCALES),))
+    maker = LooseScreenMaker(random.Random(seed))
+    fields = [(screen.canvas, run) for screen in (maker.make("form", zoom=1.0) for _ in range(40)) for _, run in screen.fields]
+    assert any(canvas.scale > 1.5 for canvas, _ in fields)
+    assert all(len(run.text) >= 2 and None not in run.places for _, run in fields)
+
+
 def test_every_kind_can_be_drawn_in_every_shape():
     maker = ScreenMaker(random.Random(0))
     for kind in KINDS:
@@ -236,6 +247,34 @@ def test_data_workers_draw_what_this_process_draws():
         for name, label in batch.labels.items():
             assert torch.equal(label[row], at.labels[name][place]) and label.dtype == at.labels[name].dtype
     stream.close()
+
+
+def test_workers_that_end_are_reported_and_the_last_one_ends_the_training(capfd):
+    stream = batches(Plan(4, 64, noise=False), seed=5, workers=2)
+    next(stream)
+    first, second = stream._processes
+    for process in (first, second):
+        process.terminate()
+        process.join()
+        if process is first:
+            next(stream)
+            assert "1 of 2 data workers ended" in capfd.readouterr().err
+            next(stream)
+            assert not capfd.readouterr().err
+    with pytest.raises(RuntimeError, match="data workers ended"):
+        next(stream)
+
+
+def test_a_learnt_mask_has_the_gradient_of_plain_attention():
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, 5, 8) for _ in range(3))
+    mask = torch.randn(2, 1, 5, 5)
+    ours, reference = (mask.clone().requires_grad_() for _ in range(2))
+    weight = torch.randn(2, 3, 5, 8)
+    (attend(query, key, value, ours) * weight).sum().backward()
+    scores = torch.einsum("bhqd,bhkd->bhqk", query, key) / 8**0.5 + reference
+    (torch.einsum("bhqk,bhkd->bhqd", scores.exp() / scores.exp().sum(-1, keepdim=True), value) * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, reference.grad)
 
 
 def test_a_question_in_other_words_points_at_the_same_name():
