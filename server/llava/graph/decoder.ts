@@ -1,7 +1,7 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import { rotaryScale, type RopeConfig, type TextConfig, windowOf } from '../checkpoint/config';
 import type { LayerScore } from '../reduction/reduction';
-import { activate, find, linear, linears, rmsNorm } from './layers';
+import { activate, addAndNorm, find, linear, linears, rmsNorm } from './layers';
 import { GraphBuilder, type OnnxModel, type Value } from './onnx';
 
 const DECODER = 'model.language_model';
@@ -127,7 +127,10 @@ function emitCausalMasks(graph: GraphBuilder): SharedInputs['mask'] {
   };
 }
 
-/** One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. */
+/**
+ * One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. The second sum is not left to the next layer's
+ * norm: what a layer computes must not depend on where the decoder is cut.
+ */
 export function emitLayer(
   graph: GraphBuilder,
   tensors: TensorMap,
@@ -137,12 +140,13 @@ export function emitLayer(
   attend: (projections: Projections) => Value,
 ): Value {
   const prefix = `${DECODER}.layers.${layer}`;
-  const normed = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
-  const mixed = attend(emitProjections(graph, tensors, text, layer, normed));
+  const first = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
+  const mixed = attend(emitProjections(graph, tensors, text, layer, first));
   const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
-  const attended = graph.add('Add', [input, projected]);
 
-  const second = rmsNorm(graph, tensors, attended, `${prefix}.post_attention_layernorm`, text.rmsNormEps);
+  const norm = `${prefix}.post_attention_layernorm`;
+  const both = [input, projected] as const;
+  const { sum, normed: second } = addAndNorm(graph, tensors, both, norm, text.rmsNormEps);
   const width = text.intermediateSize;
   const branches = [
     { name: 'gate_proj', width },
@@ -150,7 +154,7 @@ export function emitLayer(
   ];
   const [gate, up] = linears(graph, tensors, second, `${prefix}.mlp`, 'gate_up_proj', branches, text.mlpBias);
   const gated = graph.add('Mul', [activate(graph, gate, text.hiddenAct), up]);
-  return graph.add('Add', [attended, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
+  return graph.add('Add', [sum, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
 }
 
 function emitProjections(

@@ -3,7 +3,6 @@ import { type TextConfig, windowOf } from '../checkpoint/config';
 import type { AttentionKernel } from '../runtime/device';
 import {
   type DecoderGraph,
-  emitAttentionRow,
   emitLayer,
   emitLogits,
   emitScore,
@@ -16,7 +15,7 @@ import {
   splitKeyHeads,
   splitQueryHeads,
 } from './decoder';
-import { type FloatType, GraphBuilder, type OnnxModel, type Value } from './onnx';
+import { type FloatType, GraphBuilder, type GraphTarget, type OnnxModel, type Value } from './onnx';
 
 /** A piece of the decoder that lives on a device: layers [from, to), and what it reports. */
 export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'score'>;
@@ -42,9 +41,9 @@ export function emitDevicePiece(
   tensors: TensorMap,
   piece: DevicePiece,
   kernel: AttentionKernel,
-  float?: FloatType,
+  target?: GraphTarget,
 ): OnnxModel {
-  const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`, float);
+  const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`, target);
   let hidden = graph.floatInput('hidden', ['n', text.hiddenSize]);
   const rotary = {
     cos: graph.floatInput('cos', ['n', text.headDim / 2]),
@@ -70,17 +69,18 @@ export function emitDevicePiece(
         value: raw.value,
       };
       const cache = emitCacheInputs(graph, text, layer);
-      const attention = attend(graph, text, piece, projections, cache, keys, mask);
+      const attention = attend(graph, text, projections, cache, keys, mask);
       graph.output(`key.${layer}`, attention.key, graph.float, [text.numKeyValueHeads, 'keys', text.headDim]);
       graph.output(`value.${layer}`, attention.value, graph.float, [
         text.numKeyValueHeads,
         'keys',
         text.headDim,
       ]);
-      rows.push(graph.add('Unsqueeze', [attention.row, graph.integers([0])]));
-      if (scored && piece.score) {
+      rows.push(attention.lastScores);
+      const { probabilities } = attention;
+      if (scored && piece.score && probabilities) {
         const score = emitScore(graph, text, piece.score, {
-          probabilities: attention.probabilities,
+          probabilities,
           rawQuery: raw.query,
           keysBeforeRotary: () => {
             const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
@@ -97,14 +97,14 @@ export function emitDevicePiece(
   }
   graph.floatOutput('nextHidden', hidden, ['n', text.hiddenSize]);
   const byHead = piece.attention === 'heads' ? [text.numAttentionHeads] : [];
-  const all = rows.length === 1 ? rows[0] : graph.add('Concat', rows, { axis: 0 });
-  graph.floatOutput('attention', all, [rows.length, ...byHead, 'keys']);
+  const attention = emitAttentionRows(graph, piece.attention, rows);
+  graph.floatOutput('attention', attention, [rows.length, ...byHead, 'keys']);
   return graph.build();
 }
 
 /** Emits the head: `hidden` [rows, dim] -> `logits` [rows, vocabulary]. */
-export function emitDeviceHead(text: TextConfig, tensors: TensorMap, float?: FloatType): OnnxModel {
-  const graph = new GraphBuilder('device head', float);
+export function emitDeviceHead(text: TextConfig, tensors: TensorMap, target?: GraphTarget): OnnxModel {
+  const graph = new GraphBuilder('device head', target);
   emitLogits(graph, text, tensors, graph.floatInput('hidden', ['rows', text.hiddenSize]));
   return graph.build();
 }
@@ -139,10 +139,24 @@ interface Attention {
   /** The whole new cache [kvHeads, keys, headDim]. */
   key: Value;
   value: Value;
-  /** The last query's row [(heads,) keys]. */
-  row: Value;
-  /** [kvHeads, groups, n or 1, keys] */
-  probabilities: Value;
+  /** Of the last query, before the softmax [1, heads, keys]. */
+  lastScores: Value;
+  /** [kvHeads, groups, n, keys]; absent where one kernel does it all. */
+  probabilities?: Value;
+}
+
+/**
+ * Attention rows of the last query, `lastScores` being those of the layers: -> [layers, (heads,) keys]. For all layers at once, since on
+ * a device every node costs the same, however little it computes.
+ */
+function emitAttentionRows(
+  graph: GraphBuilder,
+  attention: DevicePiece['attention'],
+  lastScores: readonly Value[],
+): Value {
+  const scores = lastScores.length === 1 ? lastScores[0] : graph.add('Concat', [...lastScores], { axis: 0 });
+  const rows = graph.add('Softmax', [scores], { axis: -1 });
+  return attention === 'heads' ? rows : graph.add('ReduceMean', [rows, graph.integers([1])], { keepdims: 0 });
 }
 
 function emitCacheInputs(graph: GraphBuilder, text: TextConfig, layer: number): CacheInputs {
@@ -175,7 +189,6 @@ function emitMask(
 function emitPlainAttention(
   graph: GraphBuilder,
   text: TextConfig,
-  piece: DevicePiece,
   projections: Projections,
   past: CacheInputs,
   keys: Value,
@@ -190,14 +203,15 @@ function emitPlainAttention(
   const value = graph.add('Concat', [past.value, newValue], { axis: 1 });
   const shaped = (input: Value, ...leading: number[]): Value =>
     graph.add('Reshape', [input, graph.add('Concat', [graph.integers(leading), keys], { axis: 0 })]);
-  const scores = shaped(scaledProduct(graph, query, key, headDim), kvHeads, groups, -1);
-  const probabilities = graph.add('Softmax', [graph.add('Add', [scores, mask()])], { axis: -1 });
+  const products = shaped(scaledProduct(graph, query, key, headDim), kvHeads, groups, -1);
+  const scores = graph.add('Add', [products, mask()]);
+  const probabilities = graph.add('Softmax', [scores], { axis: -1 });
   const mixed = graph.add('MatMul', [shaped(probabilities, kvHeads, -1), value]);
   return {
     mixed: joinQueryHeads(graph, mixed, heads, headDim),
     key,
     value,
-    row: emitAttentionRow(graph, piece.attention, probabilities, heads),
+    lastScores: graph.add('Reshape', [lastRow(graph, scores, 2), graph.integers([1, heads, -1])]),
     probabilities,
   };
 }
@@ -206,23 +220,20 @@ function emitPlainAttention(
 function emitFusedAttention(
   graph: GraphBuilder,
   text: TextConfig,
-  piece: DevicePiece,
   projections: Projections,
   past: CacheInputs,
   keys: Value,
 ): Attention {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
-  const batched = (input: Value, width: number): Value =>
-    graph.add('Reshape', [input, graph.integers([1, -1, width])]);
   const cached = (input: Value): Value => graph.add('Unsqueeze', [input, graph.integers([0])]);
   const total = graph.cast(keys, 'int32');
   const lastKey = graph.cast(graph.add('Sub', [keys, graph.integers([1])]), 'int32');
   const [mixed, presentKey, presentValue] = graph.addMany(
     'GroupQueryAttention',
     [
-      batched(projections.query, heads * headDim),
-      batched(projections.key, kvHeads * headDim),
-      batched(projections.value, kvHeads * headDim),
+      projections.query,
+      projections.key,
+      graph.add('Reshape', [projections.value, graph.integers([1, -1, kvHeads * headDim])]),
       cached(past.key),
       cached(past.value),
       lastKey,
@@ -233,22 +244,27 @@ function emitFusedAttention(
   );
   const key = graph.add('Squeeze', [presentKey, graph.integers([0])]);
   const value = graph.add('Squeeze', [presentValue, graph.integers([0])]);
-  const lastQuery = splitQueryHeads(
-    graph,
-    lastRow(graph, projections.query, 1),
-    kvHeads,
-    heads / kvHeads,
-    headDim,
-  );
-  const row = graph.add('Softmax', [scaledProduct(graph, lastQuery, key, headDim)], { axis: -1 });
-  const probabilities = graph.add('Unsqueeze', [row, graph.integers([2])]);
+  const scale = graph.scalar(1 / Math.sqrt(headDim));
+  const lastQuery = graph.add('Mul', [lastRow(graph, projections.query, 1), scale]);
   return {
     mixed: graph.add('Reshape', [mixed, graph.integers([-1, heads * headDim])]),
     key,
     value,
-    row: emitAttentionRow(graph, piece.attention, probabilities, heads),
-    probabilities,
+    lastScores: emitLastScores(graph, lastQuery, key, text),
   };
+}
+
+/** K q, and not q K^T, for which the whole cache would be turned round at every step: -> [1, heads, keys]. */
+function emitLastScores(graph: GraphBuilder, query: Value, key: Value, text: TextConfig): Value {
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
+  const groups = heads / kvHeads;
+  const columns = groups === 1 ? [kvHeads, headDim, 1] : [kvHeads, groups, headDim];
+  const rows = graph.add('Reshape', [query, graph.integers(columns)]);
+  const turned = groups === 1 ? rows : graph.add('Transpose', [rows], { perm: [0, 2, 1] });
+  // [kvHeads, keys, groups]
+  const products = graph.add('MatMul', [key, turned]);
+  const byQuery = groups === 1 ? products : graph.add('Transpose', [products], { perm: [0, 2, 1] });
+  return graph.add('Reshape', [byQuery, graph.integers([1, heads, -1])]);
 }
 
 function once<Result>(make: () => Result): () => Result {

@@ -23,7 +23,8 @@ export function find(tensors: TensorMap, name: string): TensorSource {
 }
 
 /**
- * y = x W^T (+ b). HF stores W as [out, in], which is what Gemm(transB) and MatMulNBits read without a transposed copy.
+ * y = x W^T (+ b). HF stores W as [out, in], which is what Gemm(transB) and MatMulNBits read without a transposed copy; see
+ * {@link GraphTarget.turnsWeights}.
  * x: [rows, in].
  */
 export function linear(
@@ -37,7 +38,14 @@ export function linear(
   const added = bias ? [weight(graph, tensors, `${prefix}.bias`)] : [];
   return source.quantization
     ? quantizedProduct(graph, input, source, source.quantization, added)
-    : graph.add('Gemm', [input, graph.floatWeight(source), ...added], { transB: 1 });
+    : floatProduct(graph, input, graph.floatWeight(source), added);
+}
+
+function floatProduct(graph: GraphBuilder, input: Value, matrix: Value, bias: readonly Value[]): Value {
+  if (!graph.target.turnsWeights) return graph.add('Gemm', [input, matrix, ...bias], { transB: 1 });
+  // Not Gemm: onnxruntime would put the transposition of its second input back into it.
+  const product = graph.add('MatMul', [input, graph.add('Transpose', [matrix], { perm: [1, 0] })]);
+  return bias.length > 0 ? graph.add('Add', [product, ...bias]) : product;
 }
 
 /** One of several linear layers that read the same input. */
@@ -114,6 +122,21 @@ export function rmsNorm(
 ): Value {
   const inputs = [input, weight(graph, tensors, `${prefix}.weight`)];
   return graph.add('SimplifiedLayerNormalization', inputs, { axis: -1, epsilon: { float: epsilon } });
+}
+
+/** a + b, and its root-mean-square norm: one node instead of two. */
+export function addAndNorm(
+  graph: GraphBuilder,
+  tensors: TensorMap,
+  [a, b]: readonly [Value, Value],
+  prefix: string,
+  epsilon: number,
+): { sum: Value; normed: Value } {
+  const inputs = [a, b, weight(graph, tensors, `${prefix}.weight`)];
+  const [normed, , , sum] = graph.addMany('SkipSimplifiedLayerNormalization', inputs, 4, {
+    epsilon: { float: epsilon },
+  });
+  return { sum, normed };
 }
 
 export function activate(graph: GraphBuilder, input: Value, activation: Activation): Value {

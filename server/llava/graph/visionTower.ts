@@ -1,7 +1,7 @@
 import type { TensorMap } from '../checkpoint/checkpoint';
 import { featureStates, type LlavaConfig, patchesPerSide, type VisionConfig } from '../checkpoint/config';
 import { activate, joinHeads, layerNorm, linear, splitHeads, weight } from './layers';
-import { type FloatType, GraphBuilder, type OnnxModel, type Value } from './onnx';
+import { GraphBuilder, type GraphTarget, type OnnxModel, type Value } from './onnx';
 
 const TOWER = 'model.vision_tower';
 
@@ -23,10 +23,10 @@ export function emitVisionTower(
   config: LlavaConfig,
   tensors: TensorMap,
   signals: VisionSignals,
-  float?: FloatType,
+  target?: GraphTarget,
 ): OnnxModel {
   const vision = config.vision;
-  const graph = new GraphBuilder('vision', float);
+  const graph = new GraphBuilder('vision', target);
   const states = featureStates(config);
   const last = Math.max(...states);
   const patches = patchesPerSide(vision) ** 2;

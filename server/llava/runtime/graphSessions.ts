@@ -11,7 +11,7 @@ import {
   emitJoin,
 } from '../graph/deviceDecoder';
 import { emitNewline } from '../graph/newline';
-import type { FloatType, OnnxModel } from '../graph/onnx';
+import type { FloatType, GraphTarget, OnnxModel } from '../graph/onnx';
 import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
@@ -58,14 +58,19 @@ export class GraphSessions {
     return this.plan.float ?? 'float32';
   }
 
+  /** What graphs on the device are made for. */
+  private get target(): GraphTarget {
+    return { float: this.float, turnsWeights: KEEPING.includes(this.device) };
+  }
+
   vision(signals: VisionSignals): Promise<Session> {
     return this.get(`vision ${JSON.stringify(signals)}`, () =>
-      emitVisionTower(this.config, this.tensors, signals, this.float),
+      emitVisionTower(this.config, this.tensors, signals, this.target),
     );
   }
 
   projector(): Promise<Session> {
-    return this.get('projector', () => emitProjector(this.config, this.tensors, this.float));
+    return this.get('projector', () => emitProjector(this.config, this.tensors, this.target));
   }
 
   /** On the CPU everywhere: it reads a few rows of a table that a device would have to hold a copy of. */
@@ -153,12 +158,12 @@ export class GraphSessions {
       places[`value.${layer}`] = 'gpu-buffer';
     }
     const emit = (): OnnxModel =>
-      emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention, this.float);
+      emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention, this.target);
     return { session: await this.get(`piece ${piece.from}`, emit, this.device, places), piece };
   }
 
   deviceHead(): Promise<Session> {
-    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors, this.float));
+    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors, this.target));
   }
 
   /** Puts hidden states on the device one below the other. */
