@@ -2,9 +2,10 @@
  * `npm run bench:gpu`: the whole engine on a graphics card over WebGPU, with random weights in the shapes of real models: correctness
  * against the CPU, time to the first token with and without reduction, decode rate, memory. Writes docs/results/gpu.json and gpu.md.
  *
- *   node dist/gpu.js [--models qwen-0.5b:fp32,llama-7b:q4] [--cache FOLDER] [--out FOLDER] [--rounds N] [--quick]
+ *   node dist/gpu.js [--models qwen-0.5b:fp32,llama-7b:q4] [--cache FOLDER] [--out FOLDER] [--rounds N] [--transformers PYTHON] [--quick]
  *
- * `--cache` keeps the random checkpoints (16 GB with a 7B model). On an adapter that is slower than the CPU nothing is written unless
+ * `--transformers` is a Python with torch for the card and HuggingFace transformers, which then answers about the same checkpoints in bf16
+ * (bench/performance/transformersPeer.py). `--cache` keeps the random checkpoints (16 GB with a 7B model). On an adapter that is slower than the CPU nothing is written unless
  * `--out` says where: those are not a graphics card's figures. `--quick` runs everything once on a tiny model and tests no device first.
  */
 import { execFileSync } from 'node:child_process';
@@ -15,7 +16,7 @@ import { parseArgs } from 'node:util';
 
 import { machineDevices } from '../server/cli/openModel';
 import { explain } from '../server/inference/devices';
-import { type Precision, PRECISIONS } from '../server/llava/checkpoint/precision';
+import { computesInHalf, type Precision, PRECISIONS } from '../server/llava/checkpoint/precision';
 import { LlavaModel } from '../server/llava/model';
 import { CPU_PLAN, type DevicePlan } from '../server/llava/runtime/device';
 import { relativeError } from '../server/llava/runtime/selfTest';
@@ -55,12 +56,23 @@ interface ModelRuns {
   readonly runs: readonly Run[];
 }
 
+/** HuggingFace transformers on the same card and checkpoint, in milliseconds. */
+interface PeerRun {
+  readonly model: string;
+  readonly versions: string;
+  readonly dtype: string;
+  readonly firstToken: number;
+  readonly tokensPerSecond: number;
+  readonly deviceBytes: number;
+}
+
 interface GpuResults {
   readonly command: string;
   readonly machine: string;
   readonly code: string;
   readonly selfTest: string;
   readonly models: readonly ModelRuns[];
+  readonly peers: readonly PeerRun[];
 }
 
 interface Options {
@@ -78,65 +90,81 @@ async function main(): Promise<void> {
       cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
       out: { type: 'string' },
       rounds: { type: 'string', default: '5' },
+      transformers: { type: 'string' },
       quick: { type: 'boolean', default: false },
     },
   });
-  const { plan, selfTest, faster } = values.quick ? untested() : await tested();
-  console.log(selfTest);
   const options: Options = {
     models: modelsOf(
-      values.models ?? (values.quick ? 'tiny:fp32,tiny:q4' : 'qwen-0.5b:fp32,qwen-0.5b:q4,llama-7b:q4'),
+      values.models ??
+        (values.quick
+          ? 'tiny:fp32,tiny:q4'
+          : 'qwen-0.5b:fp32,qwen-0.5b:fp16,qwen-0.5b:q4,qwen-0.5b:q4f16,llama-7b:q4,llama-7b:q4f16'),
     ),
     cache: values.cache,
     rounds: values.quick ? 1 : Number(values.rounds),
     tokens: values.quick ? 3 : 32,
     tower: values.quick ? 'tiny' : 'clip-l-336',
   };
-  const models: ModelRuns[] = [];
-  for (const { name, precision } of options.models)
-    models.push(...(await measure(name, precision, plan, options)));
-  const results: GpuResults = {
-    command: ['npm run bench:gpu --', ...process.argv.slice(2)].join(' '),
-    machine: describeMachine(),
-    code: codeHash(),
-    selfTest,
-    models,
-  };
-  const page = render(results);
-  console.log(page);
+  const { plans, selfTest, faster } = values.quick ? untested() : await tested(options.models);
+  console.log(selfTest);
   const folder = values.out ?? (faster ? path.join(ROOT, 'docs', 'results') : undefined);
-  if (folder === undefined)
-    return console.log('Nothing was written: these are not the figures of a graphics card.');
+  const models: ModelRuns[] = [];
+  const peers: PeerRun[] = [];
+  const references = new Map<string, Reference>();
+  for (const { name, precision } of options.models) {
+    const plan = computesInHalf(precision) ? plans.half : plans.full;
+    const directory = checkpoint(name, options);
+    models.push(...(await measure(name, directory, precision, plan, references, options)));
+    if (values.transformers !== undefined && !peers.some(({ model }) => model === name))
+      peers.push({ model: name, ...peer(values.transformers, directory, options.tokens) });
+    const results: GpuResults = {
+      command: ['npm run bench:gpu --', ...process.argv.slice(2)].join(' '),
+      machine: describeMachine(),
+      code: codeHash(),
+      selfTest,
+      models,
+      peers,
+    };
+    console.log(render(results));
+    // After every model, since the next one may be too large for the card.
+    if (folder !== undefined) write(folder, results);
+  }
+  if (folder === undefined) console.log('Nothing was written: these are not the figures of a graphics card.');
+}
+
+function write(folder: string, results: GpuResults): void {
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, 'gpu.json'), `${JSON.stringify(results, undefined, 2)}\n`);
-  writeFileSync(path.join(folder, 'gpu.md'), page);
+  writeFileSync(path.join(folder, 'gpu.md'), render(results));
 }
 
 interface TestedDevice {
-  readonly plan: DevicePlan;
+  readonly plans: { readonly full: DevicePlan; readonly half: DevicePlan };
   readonly selfTest: string;
   readonly faster: boolean;
 }
 
-async function tested(): Promise<TestedDevice> {
+async function tested(models: Options['models']): Promise<TestedDevice> {
   const devices = machineDevices();
-  const { plan, note } = await devices.choose('webgpu', { signal: new AbortController().signal });
-  const verdicts = (await devices.known()).flatMap(({ device, attention, tested: found }) =>
-    device === 'webgpu' && found ? [{ attention, verdict: found.verdict }] : [],
+  const choose = async (halfPrecision: boolean): Promise<{ plan: DevicePlan; note: string | undefined }> =>
+    devices.choose('webgpu', { signal: new AbortController().signal, halfPrecision });
+  const { plan: full, note } = await choose(false);
+  const half = models.some(({ precision }) => computesInHalf(precision)) ? (await choose(true)).plan : full;
+  const verdicts = (await devices.known()).flatMap(({ device, attention, float, tested: found }) =>
+    device === 'webgpu' && found ? [{ attention, float, verdict: found.verdict }] : [],
   );
   const lines = verdicts.map(
-    ({ attention, verdict }) => `webgpu, ${attention} attention: ${explain(verdict)}.`,
+    ({ attention, float, verdict }) =>
+      `webgpu, ${attention} attention${float === 'float16' ? ' in half precision' : ''}: ${explain(verdict)}.`,
   );
   const faster = verdicts.some(({ verdict }) => verdict.outcome === 'passed' && verdict.speedup > 1);
-  return { plan, selfTest: [...lines, note ?? ''].join(' ').trim(), faster };
+  return { plans: { full, half }, selfTest: [...lines, note ?? ''].join(' ').trim(), faster };
 }
 
 function untested(): TestedDevice {
-  return {
-    plan: { device: 'webgpu', attention: 'plain' },
-    selfTest: 'webgpu was not tested.',
-    faster: false,
-  };
+  const full: DevicePlan = { device: 'webgpu', attention: 'plain' };
+  return { plans: { full, half: full }, selfTest: 'webgpu was not tested.', faster: false };
 }
 
 function modelsOf(text: string): Options['models'] {
@@ -151,60 +179,91 @@ function modelsOf(text: string): Options['models'] {
   });
 }
 
-/** One model on the CPU and on the device, one after the other: two of them would not fit into memory. */
-async function measure(
-  name: keyof typeof DECODERS,
-  precision: Precision,
-  plan: DevicePlan,
-  options: Options,
-): Promise<ModelRuns[]> {
-  const directory = path.join(options.cache, `${name}-${options.tower}`);
+/** The folder of a random checkpoint, written when it is not there. */
+function checkpoint(name: keyof typeof DECODERS, { cache, tower }: Options): string {
+  const directory = path.join(cache, `${name}-${tower}`);
   if (!existsSync(path.join(directory, 'complete'))) {
-    writeRandomCheckpoint(directory, { decoder: name, tower: options.tower, dtype: 'BF16' });
+    writeRandomCheckpoint(directory, { decoder: name, tower, dtype: 'BF16' });
     // Written last, so that an interrupted run does not leave half a checkpoint behind.
     writeFileSync(path.join(directory, 'complete'), '');
   }
-  const reference = new Map<string, Answered>();
+  return directory;
+}
+
+/** What the CPU answers, by reduction. */
+type Reference = ReadonlyMap<string, Answered>;
+
+/** What a user of the CPU would choose instead, and what the device's logits are compared with. */
+const ON_CPU: Record<Precision, Precision> = { fp32: 'fp32', fp16: 'fp32', q4: 'q4', q4f16: 'q4' };
+
+/** One model on the CPU, unless it has been asked already, and on the device; one after the other, since two would not fit into memory. */
+async function measure(
+  name: keyof typeof DECODERS,
+  directory: string,
+  precision: Precision,
+  plan: DevicePlan,
+  references: Map<string, Reference>,
+  options: Options,
+): Promise<ModelRuns[]> {
+  const key = `${name}:${ON_CPU[precision]}`;
+  const known = references.get(key);
   const results: ModelRuns[] = [];
-  for (const device of [CPU_PLAN, plan]) {
-    const model = await LlavaModel.open(directory, {
-      plan: device,
-      precision,
-      cacheDirectory: options.cache,
-    });
-    try {
-      const runs: Run[] = [];
-      let load = 0;
-      for (const reduction of REDUCTIONS) {
-        // The first question loads and compiles; the CPU is asked only for what is right, and once for its time.
-        const first = await answer(model, reduction, options.tokens);
-        load += first.load;
-        const timed: Answered[] = [];
-        const rounds = device === CPU_PLAN ? 1 : options.rounds;
-        for (let round = 0; round < rounds; round++)
-          timed.push(await answer(model, reduction, options.tokens));
-        if (device === CPU_PLAN) reference.set(reduction, first);
-        const followUps: Answered[] = [];
-        await answer(model, reduction, 1, 'What came before?');
-        for (let round = 0; round < rounds; round++)
-          followUps.push(await answer(model, reduction, 1, 'What does the dialog say?'));
-        runs.push(summarize(reduction, timed, followUps, reference.get(reduction)!));
-      }
-      results.push({
-        model: name,
-        precision,
-        device: device.device,
-        attention: device.attention,
-        loadMilliseconds: load,
-        privateBytes: privateBytes('self'),
-        deviceBytes: device === CPU_PLAN ? undefined : deviceBytes(),
-        runs,
-      });
-    } finally {
-      await model.dispose();
-    }
+  if (!known) {
+    const { runs, first } = await measureOn(CPU_PLAN, name, directory, ON_CPU[precision], undefined, options);
+    references.set(key, first);
+    results.push(runs);
   }
+  results.push((await measureOn(plan, name, directory, precision, references.get(key), options)).runs);
   return results;
+}
+
+async function measureOn(
+  plan: DevicePlan,
+  name: string,
+  directory: string,
+  precision: Precision,
+  reference: Reference | undefined,
+  options: Options,
+): Promise<{ runs: ModelRuns; first: Reference }> {
+  const model = await LlavaModel.open(directory, { plan, precision, cacheDirectory: options.cache });
+  try {
+    const runs: Run[] = [];
+    const firsts = new Map<string, Answered>();
+    let load = 0;
+    for (const reduction of REDUCTIONS) {
+      // The first question loads and compiles; the CPU is asked for what is right, and once for its time.
+      const first = await answer(model, reduction, options.tokens);
+      firsts.set(reduction, first);
+      load += first.load;
+      const timed: Answered[] = [];
+      const followUps: Answered[] = [];
+      const rounds = reference ? options.rounds : 1;
+      for (let round = 0; round < rounds; round++) timed.push(await answer(model, reduction, options.tokens));
+      await answer(model, reduction, 1, 'What came before?');
+      for (let round = 0; round < rounds; round++)
+        followUps.push(await answer(model, reduction, 1, 'What does the dialog say?'));
+      runs.push(summarize(reduction, timed, followUps, (reference ?? firsts).get(reduction)!));
+    }
+    const measured: ModelRuns = {
+      model: name,
+      precision,
+      device: plan.device,
+      attention: plan.attention,
+      loadMilliseconds: load,
+      privateBytes: privateBytes('self'),
+      deviceBytes: plan === CPU_PLAN ? undefined : deviceBytes(),
+      runs,
+    };
+    return { runs: measured, first: firsts };
+  } finally {
+    await model.dispose();
+  }
+}
+
+function peer(python: string, directory: string, tokens: number): Omit<PeerRun, 'model'> {
+  const script = path.join(ROOT, 'bench', 'performance', 'transformersPeer.py');
+  const output = execFileSync(python, [script, directory, String(tokens)], { encoding: 'utf8' });
+  return JSON.parse(output.trim().split('\n').at(-1)!) as Omit<PeerRun, 'model'>;
 }
 
 interface Answered {
@@ -270,7 +329,7 @@ function deviceBytes(): number | undefined {
   }
 }
 
-function render({ command, machine, code, selfTest, models }: GpuResults): string {
+function render({ command, machine, code, selfTest, models, peers }: GpuResults): string {
   const rows = models.flatMap((model) =>
     model.runs.map((run) =>
       [
@@ -299,6 +358,23 @@ to the first token of a further question about the same image.
 | model | device | reduction | first token | prefill | second question | tokens/s | cache | error | same tokens | private / device memory |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 ${rows.map((row) => `| ${row} |`).join('\n')}
+${peers.length > 0 ? renderPeers(peers) : ''}`;
+}
+
+function renderPeers(peers: readonly PeerRun[]): string {
+  const rows = peers.map(
+    (run) =>
+      `| ${run.model}, ${run.dtype} | ${run.firstToken.toFixed(0)} ms | ${run.tokensPerSecond.toFixed(1)} | ${megabytes(run.deviceBytes)} |`,
+  );
+  return `
+## HuggingFace transformers on the same card
+
+${peers[0].versions}; the same checkpoint, as many prompt tokens, nothing left out. Its first token is from pixels that lie on the card already; ours
+from the PNG file of a screenshot of 1920 x 1080.
+
+| model | first token | tokens/s | device memory |
+| --- | --- | --- | --- |
+${rows.join('\n')}
 `;
 }
 

@@ -5,7 +5,7 @@ import { Devices } from '../inference/devices';
 import { tryDevice } from '../inference/deviceTrial';
 import { VerdictFile } from '../inference/deviceVerdicts';
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
-import type { PrecisionChoice } from '../llava/checkpoint/precision';
+import { computesInHalf, type PrecisionChoice } from '../llava/checkpoint/precision';
 import { LlavaModel } from '../llava/model';
 import type { DeviceChoice } from '../llava/runtime/device';
 import type { ProgressLine } from './progress';
@@ -32,7 +32,7 @@ export async function openModel(
 ): Promise<LlavaModel> {
   const { plan, note } = await machineDevices().choose(command.device, {
     signal,
-    halfPrecision: command.precision === 'fp16',
+    halfPrecision: computesInHalf(command.precision),
     onProgress: progress.show,
   });
   progress.clear();

@@ -206,7 +206,7 @@ function subjectOf(plan: DevicePlan, driver: string): VerdictSubject {
 function noHalfPrecision(reasons: readonly string[]): DeviceError {
   return new DeviceError({
     code: 'device.no-half-precision',
-    message: 'No device of this machine computes in half precision (fp16) for this model.',
+    message: 'No device of this machine computes in half precision (fp16, q4f16) for this model.',
     why: reasons.length > 0 ? `${reasons.join('; ')}.` : 'This system offers no device that could.',
     nextStep: 'Choose another precision: auto, q4 or fp32.',
   });

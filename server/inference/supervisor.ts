@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { computesInHalf } from '../llava/checkpoint/precision';
 import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { formatParameters } from '../traceView/wording';
@@ -342,7 +343,7 @@ export class Supervisor {
     });
     try {
       const { device, ...model } = choice;
-      const halfPrecision = choice.precision === 'fp16';
+      const halfPrecision = computesInHalf(choice.precision);
       const { plan, note } = await this.#devices.choose(device, { ...context, halfPrecision });
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();

@@ -497,7 +497,7 @@ function halfOverflow(): DeviceError {
     code: 'device.half-overflow',
     message: 'This model cannot be computed in half precision.',
     why: 'Numbers inside it became larger than half precision holds.',
-    nextStep: 'Choose another precision: --precision q4 or fp32.',
+    nextStep: 'Choose another precision: q4 or fp32.',
   });
 }
 

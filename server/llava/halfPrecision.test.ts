@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -20,6 +20,8 @@ import { temporaryDirectory } from './testing/temporaryDirectory';
 const HALF = { device: 'cpu', attention: 'plain', float: 'float16' } as const;
 /** Of an output's scale; half precision holds three digits. */
 const TOLERANCE = 0.01;
+/** With 4-bit weights the CPU computes with activations of 8 bits in one of the two. */
+const QUANTIZED_TOLERANCE = 0.05;
 const TOKENS = 6;
 
 const ask = (model: LlavaModel, name: string, reduction: string): Promise<FixtureAnswer> => {
@@ -58,6 +60,28 @@ describe('half precision', () => {
       for (let step = 0; step < Math.min(comparable, actual.logits.length); step++)
         expectClose(actual.logits[step], expected.logits[step], TOLERANCE);
     }
+    await half.dispose();
+    await full.dispose();
+  });
+
+  it('computes with 4-bit weights too, from the same converted file', async () => {
+    const cacheDirectory = temporaryDirectory();
+    const { directory } = readFixture('clip-llama');
+    const full = await LlavaModel.open(directory, { precision: 'q4', cacheDirectory });
+    const converted = readdirSync(path.join(cacheDirectory, full.checkpoint.hash));
+    const half = await LlavaModel.open(directory, { precision: 'q4f16', cacheDirectory });
+    expect(readdirSync(path.join(cacheDirectory, full.checkpoint.hash))).toEqual(converted);
+    const reduction = 'fastv:layer=1,keep=0.5,score=columnSum';
+    const [actual, expected] = [
+      await ask(half, 'clip-llama', reduction),
+      await ask(full, 'clip-llama', reduction),
+    ];
+    expect(actual.result.precision).toBe('q4f16');
+    expect(actual.result.costs.cacheBytes).toBe(expected.result.costs.cacheBytes / 2);
+    const comparable = comparableSteps(actual, expected);
+    expect(comparable).toBeGreaterThan(0);
+    for (let step = 0; step < Math.min(comparable, actual.logits.length); step++)
+      expectClose(actual.logits[step], expected.logits[step], QUANTIZED_TOLERANCE);
     await half.dispose();
     await full.dispose();
   });

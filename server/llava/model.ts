@@ -5,7 +5,12 @@ import { analyzeQuestion, type AnalysisOptions, type AnalysisQuestion } from './
 import { defaultCacheDirectory } from './cacheDirectory';
 import type { Checkpoint } from './checkpoint/checkpoint';
 import { openCheckpoint } from './checkpoint/open';
-import { type ChosenPrecision, choosePrecision, type PrecisionChoice } from './checkpoint/precision';
+import {
+  type ChosenPrecision,
+  choosePrecision,
+  computesInHalf,
+  type PrecisionChoice,
+} from './checkpoint/precision';
 import { prepareWeights } from './checkpoint/sidecar';
 import { throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
@@ -76,7 +81,7 @@ export class LlavaModel {
     });
     throwIfCancelled(signal);
     const tokenizer = new Tokenizer(checkpoint.tokenizer);
-    const float = precision.precision === 'fp16' ? 'float16' : 'float32';
+    const float = computesInHalf(precision.precision) ? 'float16' : 'float32';
     // Files are named by their content, so what is made again is what the tensors name.
     const restore = (): Promise<unknown> =>
       prepareWeights(checkpoint, precision.precision, { cacheDirectory });

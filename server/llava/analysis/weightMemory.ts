@@ -1,5 +1,5 @@
 import { type Checkpoint, elementCount } from '../checkpoint/checkpoint';
-import { decoderBytes, type Precision } from '../checkpoint/precision';
+import { decoderBytes, hasFourBits, type Precision } from '../checkpoint/precision';
 import { isDecoderTensor } from '../checkpoint/sidecarPlan';
 
 /** What the weights of a loaded model take of a machine's memory. */
@@ -19,10 +19,10 @@ export function weightMemory(
 ): WeightMemory {
   let mappedBytes = 0;
   for (const { name, shape, byteLength } of tensors.values()) {
-    if (precision !== 'q4' || !isDecoderTensor(name) || shape.length !== 2)
+    if (!hasFourBits(precision) || !isDecoderTensor(name) || shape.length !== 2)
       mappedBytes += elementCount(shape) * (precision === 'fp16' ? 2 : 4);
     // The codes are read once, when they are copied; the embedding table is mapped as it is.
     else if (name.endsWith('embed_tokens.weight')) mappedBytes += byteLength;
   }
-  return { copiedBytes: precision === 'q4' ? COPY_FACTOR * decoderBytes(config, 'q4') : 0, mappedBytes };
+  return { copiedBytes: hasFourBits(precision) ? COPY_FACTOR * decoderBytes(config, 'q4') : 0, mappedBytes };
 }

@@ -3,13 +3,15 @@ import type { LlavaConfig } from './config';
 
 /**
  * How the weights are held: as float32; as half precision, which tower and decoder then compute in too; or the decoder's matrices
- * quantised to 4 bits (the vocabulary projection to 8).
+ * quantised to 4 bits (the vocabulary projection to 8), with everything computed in float32 (`q4`) or in half precision (`q4f16`).
  */
-export type Precision = 'fp32' | 'fp16' | 'q4';
+export type Precision = 'fp32' | 'fp16' | 'q4' | 'q4f16';
 
 export type PrecisionChoice = Precision | 'auto';
 
-export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4'];
+export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4', 'q4f16'];
+/** One of each kind of converted weights. */
+export const STORED_PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4'];
 /** Those of use on the CPU, which widens half precision when it loads it. */
 export const CPU_PRECISIONS: readonly ('fp32' | 'q4')[] = ['fp32', 'q4'];
 export const PRECISION_CHOICES: readonly PrecisionChoice[] = ['auto', ...PRECISIONS];
@@ -33,6 +35,16 @@ const BYTES_PER_Q8_WEIGHT = (32 + 4) / 32;
 
 /** Devices on which products with 4-bit weights are known to run, and are part of the self-test. */
 const WITH_4_BITS: readonly string[] = ['cpu', 'webgpu'];
+
+/** Whether tower and decoder compute in half precision. */
+export function computesInHalf(precision: PrecisionChoice): boolean {
+  return precision === 'fp16' || precision === 'q4f16';
+}
+
+/** Whether the decoder's matrices have 4 bits. */
+export function hasFourBits(precision: Precision): boolean {
+  return precision === 'q4' || precision === 'q4f16';
+}
 
 /** @param memoryBytes of the machine */
 export function choosePrecision(
@@ -61,7 +73,7 @@ export function decoderBytes(config: LlavaConfig, precision: Precision): number 
   // With nothing cached every multiplication is one with a weight.
   const all = decodeMacs(config, new Array<number>(numHiddenLayers).fill(0));
   const head = hiddenSize * vocabSize;
-  if (precision === 'q4') return (all - head) * BYTES_PER_Q4_WEIGHT + head * BYTES_PER_Q8_WEIGHT;
+  if (hasFourBits(precision)) return (all - head) * BYTES_PER_Q4_WEIGHT + head * BYTES_PER_Q8_WEIGHT;
   return all * (precision === 'fp32' ? 4 : 2);
 }
 

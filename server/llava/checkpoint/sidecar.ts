@@ -7,7 +7,7 @@ import { MAKE_WRITABLE } from '../cacheDirectory';
 import { ModelError, throwIfCancelled } from '../errors';
 import { makeFolder } from '../makeFolder';
 import type { Checkpoint, TensorMap } from './checkpoint';
-import { type Precision, PRECISIONS } from './precision';
+import { type Precision, STORED_PRECISIONS } from './precision';
 import { readSafetensorsHeader } from './safetensors';
 import type { SidecarFileSystem } from './sidecarFile';
 import { NO_CHECKSUM, planSidecar, type SidecarFile, type SourceStamps, withSidecar } from './sidecarPlan';
@@ -137,7 +137,7 @@ export async function verifySidecar(
 ): Promise<SidecarCheck> {
   const folder = sidecarFolder(checkpoint, cacheDirectory);
   const stamps = await sourceStamps(checkpoint, nodeFileSystem);
-  const plans = PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps));
+  const plans = STORED_PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps));
   // Tower and projector are in both.
   const byName = new Map(plans.map((file) => [file.name, file]));
   const right: string[] = [];
@@ -338,7 +338,7 @@ async function removeOutdated(
   maxFileBytes: number | undefined,
 ): Promise<void> {
   const current = new Set(
-    PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps, maxFileBytes)).map(
+    STORED_PRECISIONS.flatMap((precision) => planSidecar(checkpoint, precision, stamps, maxFileBytes)).map(
       ({ name }) => name,
     ),
   );

@@ -35,10 +35,15 @@ const PROMPT_ROWS = [64, 97, 200];
 const TEXT_ROWS = 8;
 const STEPS = 4;
 
-/** Prompts of the two measurements of speed. */
+/** Prompts of the two measurements of speed; the longer one is that of an image of ViT-L. */
 const SHORT_ROWS = 2 * TEXT_ROWS + 8;
-const LONG_ROWS = 128;
+const LONG_ROWS = 2 * TEXT_ROWS + 576;
 const TIMED_RUNS = 2;
+const TIMED_LAYERS = [1, 3] as const;
+/** The question that speeds are compared by: ViT-L, a decoder of as many layers, and a short answer. */
+const TOWER_LAYERS = 24;
+const MODEL_LAYERS = 24;
+const ANSWER_TOKENS = 16;
 /** A graphics card may lose a short race against the CPU, but not by this factor. */
 const HOPELESS = 20;
 
@@ -53,7 +58,7 @@ export interface SelfTestCase {
 export interface SelfTestReport {
   /** Devices that this build of onnxruntime knows. */
   readonly offered: readonly string[];
-  /** Milliseconds for a prompt and a few steps through one larger layer; undefined where the device is not offered. */
+  /** Milliseconds for a typical question, counted up from a few layers; undefined where the device is not offered. */
   readonly speed: { readonly cpu: number; readonly device: number } | undefined;
   /** Empty where the device is not offered, or slow and only a faster one was of interest. */
   readonly cases: readonly SelfTestCase[];
@@ -78,7 +83,7 @@ export async function selfTest(plan: DevicePlan, options: SelfTestOptions = {}):
   const speed = await measureSpeed(plan, options.signal);
   if (options.onlyIfFaster && speed.device > speed.cpu) return { offered, speed, cases: [] };
   const models = selfTestModels();
-  const cases: SelfTestCase[] = plan.float === 'float16' ? [] : [await compareQuantized(plan)];
+  const cases: SelfTestCase[] = [await compareQuantized(plan)];
   for (const [index, model] of models.entries()) {
     options.onProgress?.((index + 1) / (models.length + 1));
     cases.push(...(await compareWithCpu(model, plan, options)));
@@ -110,8 +115,9 @@ export async function compareWithCpu(
 
 /** Products with 4-bit weights, for one row and for many. */
 async function compareQuantized(plan: DevicePlan): Promise<SelfTestCase> {
-  const { model, columns } = quantizedProduct();
-  const [expected, actual] = [await Session.create(model, 'cpu'), await Session.create(model, plan.device)];
+  const { model, columns } = quantizedProduct('float32');
+  const { model: own } = quantizedProduct(plan.float ?? 'float32');
+  const [expected, actual] = [await Session.create(model, 'cpu'), await Session.create(own, plan.device)];
   let error = 0;
   try {
     for (const rows of [1, ...PROMPT_ROWS]) {
@@ -281,41 +287,84 @@ const thinAtFirstStep: Reduction = {
       : undefined,
 };
 
-/** A first, short measurement decides whether the longer one is worth its time: on software adapters it is not. */
+/**
+ * Milliseconds for a typical question, on the CPU and on the device. A first, short measurement decides whether the longer one is worth its
+ * time: on software adapters it is not.
+ */
 async function measureSpeed(
   plan: DevicePlan,
   signal: AbortSignal | undefined,
 ): Promise<{ cpu: number; device: number }> {
-  const model = speedTestModel();
-  const measure = async (rows: number): Promise<{ cpu: number; device: number }> => ({
-    cpu: await timeDecoder(model, CPU_PLAN, rows, signal),
-    device: await timeDecoder(plan.float === 'float16' ? inHalfPrecision(model) : model, plan, rows, signal),
-  });
-  const short = await measure(SHORT_ROWS);
-  return short.device > HOPELESS * short.cpu ? short : measure(LONG_ROWS);
+  const onDevice = (model: SyntheticModel): SyntheticModel =>
+    plan.float === 'float16' ? inHalfPrecision(model) : model;
+  const [few, more] = TIMED_LAYERS.map((layers) => speedTestModel(layers));
+  const short = {
+    cpu: total(await timeDecoder(few, CPU_PLAN, SHORT_ROWS, signal)),
+    device: total(await timeDecoder(onDevice(few), plan, SHORT_ROWS, signal)),
+  };
+  if (short.device > HOPELESS * short.cpu) return short;
+  const typical = async (where: DevicePlan, model: (of: SyntheticModel) => SyntheticModel): Promise<number> =>
+    typicalQuestion(
+      await timeDecoder(model(few), where, LONG_ROWS, signal),
+      await timeDecoder(model(more), where, LONG_ROWS, signal),
+    );
+  return { cpu: await typical(CPU_PLAN, (model) => model), device: await typical(plan, onDevice) };
 }
 
-/** Milliseconds for one prompt and a few steps: the best of some runs after one that compiles. */
+/** Milliseconds. */
+interface DecoderTimes {
+  readonly prefill: number;
+  readonly step: number;
+}
+
+function total({ prefill, step }: DecoderTimes): number {
+  return prefill + STEPS * step;
+}
+
+/**
+ * A run on a device costs some milliseconds whatever it computes, which a few layers would charge to every layer. So the layers
+ * between the two models are counted up to those of a model.
+ */
+function typicalQuestion(few: DecoderTimes, more: DecoderTimes): number {
+  const [fewLayers, moreLayers] = TIMED_LAYERS;
+  const whole = (part: keyof DecoderTimes, layers: number): number => {
+    const perLayer = Math.max(more[part] - few[part], 0) / (moreLayers - fewLayers);
+    return more[part] + (layers - moreLayers) * perLayer;
+  };
+  return (
+    whole('prefill', TOWER_LAYERS) +
+    whole('prefill', MODEL_LAYERS) +
+    ANSWER_TOKENS * whole('step', MODEL_LAYERS)
+  );
+}
+
+/** One prompt and a few steps: the best of some runs after one that compiles. */
 async function timeDecoder(
   model: SyntheticModel,
   plan: DevicePlan,
   rows: number,
   signal: AbortSignal | undefined,
-): Promise<number> {
+): Promise<DecoderTimes> {
   const sessions = new GraphSessions(model.config, model.tensors, plan);
   const start = prompt(model, rows);
-  let best = Infinity;
+  let [prefill, step] = [Infinity, Infinity];
   try {
     for (let run = 0; run <= TIMED_RUNS; run++) {
       throwIfCancelled(signal);
       await using decoder = decoding(model, sessions, rows, []);
-      const before = performance.now();
+      const began = performance.now();
       await decoder.prefill(start);
-      for (let step = 0; step < STEPS; step++) await decoder.step(step + 1);
-      if (run > 0) best = Math.min(best, performance.now() - before);
+      let before = performance.now();
+      if (run > 0) prefill = Math.min(prefill, before - began);
+      for (let token = 0; token < STEPS; token++) {
+        await decoder.step(token + 1);
+        const after = performance.now();
+        if (run > 0) step = Math.min(step, after - before);
+        before = after;
+      }
     }
   } finally {
     await sessions.dispose();
   }
-  return best;
+  return { prefill, step };
 }

@@ -4,7 +4,7 @@ import { narrowFloat16 } from '../checkpoint/halfPrecision';
 import { expectedTensors } from '../checkpoint/expectedTensors';
 import { quantizedSizes, quantizeRows } from '../checkpoint/quantize';
 import { linear } from '../graph/layers';
-import { GraphBuilder, type OnnxModel } from '../graph/onnx';
+import { type FloatType, GraphBuilder, type OnnxModel } from '../graph/onnx';
 import { mulberry32 } from '../mulberry32';
 
 /** A model of random weights that lies in memory: small, but with the shapes that kernels are chosen by. */
@@ -123,22 +123,22 @@ export function inHalfPrecision({ name, config, tensors }: SyntheticModel): Synt
   return { name: `${name}, half precision`, config, tensors: new Map(narrowed) };
 }
 
-/** One decoder layer that is large enough for a device to show its speed. */
-export function speedTestModel(): SyntheticModel {
+/** Decoder layers of the width of ViT-L and of small language models: large enough for a device to show its speed. */
+export function speedTestModel(layers: number): SyntheticModel {
   const text: TextConfig = {
     ...TEXT,
-    hiddenSize: 768,
-    intermediateSize: 2048,
+    hiddenSize: 1024,
+    intermediateSize: 2816,
     headDim: 64,
-    numAttentionHeads: 12,
-    numKeyValueHeads: 12,
-    numHiddenLayers: 1,
+    numAttentionHeads: 16,
+    numKeyValueHeads: 16,
+    numHiddenLayers: layers,
   };
   return synthetic('speed', llava(text, CLIP), 4);
 }
 
-/** A linear layer with 4-bit weights: `input` [rows, columns] -> `output`. */
-export function quantizedProduct(): { model: OnnxModel; columns: number } {
+/** A linear layer with 4-bit weights: `input` [rows, columns] -> `output`, both float32. */
+export function quantizedProduct(float: FloatType): { model: OnnxModel; columns: number } {
   const [rows, columns] = [192, 256];
   const sizes = quantizedSizes(rows, columns, 4);
   const values = new Uint8Array(sizes.values);
@@ -156,10 +156,10 @@ export function quantizedProduct(): { model: OnnxModel; columns: number } {
       zeroPoints: tensorInMemory('product.zeroPoints', 'U8', [sizes.zeroPoints], zeroPoints),
     },
   };
-  const graph = new GraphBuilder('4-bit product');
-  const input = graph.input('input', 'float32', ['n', columns]);
+  const graph = new GraphBuilder('4-bit product', { float, turnsWeights: false });
+  const input = graph.floatInput('input', ['n', columns]);
   const output = linear(graph, new Map([[weight.name, weight]]), input, 'product', false);
-  graph.output('output', output, 'float32', ['n', rows]);
+  graph.floatOutput('output', output, ['n', rows]);
   return { model: graph.build(), columns };
 }
 
