@@ -56,7 +56,7 @@ export async function findAdapter(float: FloatType = 'float32'): Promise<Adapter
 }
 
 async function tryAdapter({ environment }: Adapter, float: FloatType): Promise<string | undefined> {
-  const graph = new GraphBuilder('double', { float, turnsWeights: false });
+  const graph = new GraphBuilder('double', { float, onDevice: false });
   const a = graph.floatInput('a', ['n']);
   graph.floatOutput('b', graph.add('Add', [a, a]), ['n']);
   const bytes = Buffer.from(graph.build().bytes).toString('base64');

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
 import * as nodeFileSystem from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
@@ -240,6 +241,8 @@ async function convert(
   // The first failure stops the other makers.
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  // Each maker listens to it while it is at work, and Node takes more than ten for a leak.
+  setMaxListeners(makers.length + 1, signal);
   const all = totalBytes(plan);
   let written = all - totalBytes(missing);
   const onBytes = (bytes: number): void => {

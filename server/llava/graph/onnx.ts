@@ -16,15 +16,11 @@ export type ElementType = FloatType | 'int32' | 'int64';
 export interface GraphTarget {
   /** What it computes in; what enters and leaves through `floatInput` and `floatOutput` is float32. */
   readonly float: FloatType;
-  /**
-   * Whether matrices are turned from [out, in], as checkpoints have them, to [in, out] when the graph is loaded. A device that has its
-   * own copy of every weight has it either way, and WebGPU's product reads the turned one two to three times as fast (runs in turn on
-   * an H100, 4096 -> 12288: 12.6 and 5.5 ms for 640 rows, 0.75 and 0.28 ms for one). On the CPU it would be a copy instead of a mapped file.
-   */
-  readonly turnsWeights: boolean;
+  /** Whether it runs on a device that has a copy of every weight in memory of its own, and where each node costs as much as any other. */
+  readonly onDevice: boolean;
 }
 
-export const CPU_TARGET: GraphTarget = { float: 'float32', turnsWeights: false };
+export const CPU_TARGET: GraphTarget = { float: 'float32', onDevice: false };
 
 /** A number, or the name of a dimension that is known only at run time. */
 export type Dimension = number | string;

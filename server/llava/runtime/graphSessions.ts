@@ -60,7 +60,7 @@ export class GraphSessions {
 
   /** What graphs on the device are made for. */
   private get target(): GraphTarget {
-    return { float: this.float, turnsWeights: KEEPING.includes(this.device) };
+    return { float: this.float, onDevice: KEEPING.includes(this.device) };
   }
 
   vision(signals: VisionSignals): Promise<Session> {

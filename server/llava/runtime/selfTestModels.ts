@@ -156,7 +156,7 @@ export function quantizedProduct(float: FloatType): { model: OnnxModel; columns:
       zeroPoints: tensorInMemory('product.zeroPoints', 'U8', [sizes.zeroPoints], zeroPoints),
     },
   };
-  const graph = new GraphBuilder('4-bit product', { float, turnsWeights: false });
+  const graph = new GraphBuilder('4-bit product', { float, onDevice: false });
   const input = graph.floatInput('input', ['n', columns]);
   const output = linear(graph, new Map([[weight.name, weight]]), input, 'product', false);
   graph.floatOutput('output', output, ['n', rows]);
