@@ -182,14 +182,22 @@ describe('auto', () => {
     ['win32', ['cuda', 'webgpu', 'dml']],
     ['darwin', ['webgpu', 'coreml']],
     ['freebsd', []],
-  ] as const)('tries on %s in this order', async (platform, order) => {
+  ] as const)('tries on %s all that there may be', async (platform, order) => {
     const { devices: found, tests } = devices({}, { platform });
     const { plan } = await found.choose('auto', options());
     expect(plan).toEqual({ device: 'cpu', attention: 'plain' });
     expect(tests).toEqual(order.map((device) => `${device} plain if faster`));
   });
 
-  it('takes the first that passes and says so', async () => {
+  it('takes the fastest that passes', async () => {
+    const { devices: found, tests } = devices({ cuda: { ...PASSED, speedup: 3 }, webgpu: PASSED });
+    expect((await found.choose('auto', options())).plan.device).toBe('webgpu');
+    expect(tests).toEqual(['cuda plain if faster', 'webgpu plain if faster', 'webgpu fused']);
+    const other = devices({ cuda: { ...PASSED, speedup: 7 }, webgpu: PASSED });
+    expect((await other.devices.choose('auto', options())).plan.device).toBe('cuda');
+  });
+
+  it('says what it took, and why not the others', async () => {
     const { devices: found, log } = devices({ webgpu: PASSED });
     const { plan, note } = await found.choose('auto', options());
     expect(plan.device).toBe('webgpu');
@@ -329,7 +337,7 @@ describe('the fused attention kernel', () => {
   it('is not tried on devices that have none', async () => {
     const { devices: found, tests } = devices({ cuda: PASSED });
     expect((await found.choose('auto', options())).plan).toEqual({ device: 'cuda', attention: 'plain' });
-    expect(tests).toEqual(['cuda plain if faster']);
+    expect(tests).toEqual(['cuda plain if faster', 'webgpu plain if faster']);
   });
 });
 
