@@ -91,7 +91,8 @@ export class Devices {
     for (const device of this.candidates()) {
       if (half && !WITH_HALF_PRECISION.includes(device)) continue;
       const { verdict } = await this.#verdict(plain(device), true, options);
-      if (verdict.outcome !== 'passed' || verdict.speedup <= 1) reasons.push(`${device}: ${explain(verdict)}`);
+      if (verdict.outcome !== 'passed' || verdict.speedup <= 1)
+        reasons.push(`${device}: ${explain(verdict)}`);
       else if (!best || verdict.speedup > best.verdict.speedup) best = { device, verdict };
     }
     if (best) {
