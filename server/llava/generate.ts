@@ -11,7 +11,7 @@ import type { GenerationContext, Progress, Question } from './question';
 import { requireHeads } from './reduction/heads';
 import { formatReduction, parseReduction } from './reduction/parse';
 import { expandImageTokens } from './text/chatTemplate';
-import { createSampler, topLogits } from './text/sampling';
+import { createSampler, penalizeRepetition, topLogits } from './text/sampling';
 import { smallTextWarning } from './textHeight';
 import { rounded, tokensAfterStages } from './trace';
 
@@ -105,7 +105,16 @@ export async function generateFromPixels(
   const tokensPerLayer = decoding.cache.layers.map((layer) => layer.length);
 
   // sample -> stream -> atStep -> next token
-  const answer = await answerTokens(context, decoding, output, question, maxTokens, options, trace, time);
+  const answer = await answerTokens(
+    context,
+    decoding,
+    { ids, output },
+    question,
+    maxTokens,
+    options,
+    trace,
+    time,
+  );
   output = answer.first;
   const total = time.elapsed();
   const towerInputs = plans.reduce((sum, plan) => sum + plan.inputs.length, 0);
@@ -169,7 +178,7 @@ export async function generateFromPixels(
 async function answerTokens(
   context: GenerationContext,
   decoding: Decoding,
-  first: DecoderOutput,
+  prompt: { readonly ids: readonly number[]; readonly output: DecoderOutput },
   question: Omit<Question, 'images'>,
   maxTokens: number,
   options: AskOptions,
@@ -180,9 +189,12 @@ async function answerTokens(
   const { temperature = 0, topP = 1, seed = 0 } = question.sampling ?? {};
   const sampler = createSampler({ temperature, topP, seed });
   const stream = tokenizer.createStreamDecoder();
-  const stops = new Set(checkpoint.generation.eosTokenIds);
+  const { eosTokenIds, repetitionPenalty } = checkpoint.generation;
+  const stops = new Set(eosTokenIds);
+  const seen = new Set(prompt.ids);
   const ids: number[] = [];
   let text = '';
+  const first = prompt.output;
   let output = first;
   let finish: 'stop' | 'length' = 'length';
   options.onProgress?.({ stage: 'answer' });
@@ -190,8 +202,9 @@ async function answerTokens(
   for (;;) {
     throwIfCancelled(options.signal);
     options.onLogits?.(output.logits);
-    const id = sampler.sample(output.logits);
+    const id = sampler.sample(penalizeRepetition(output.logits, seen, repetitionPenalty));
     ids.push(id);
+    seen.add(id);
     const stopped = stops.has(id);
     let piece = stopped ? '' : stream.push(id);
     const refused = !stopped && options.accepts?.(text + piece) === false;

@@ -268,7 +268,8 @@ def write_files(draw: Draw, folder: Path, described: dict, made: dict, specials:
     write(folder / "tokenizer.json", made)
     if draw.maybe(0.6):
         ends = tokenizers_tiny.token_ids(made).get(end, int(next(key for key, token in added.items() if token["content"] == end)))
-        write(folder / "generation_config.json", {"eos_token_id": draw.one_of(ends, [ends, 5])})
+        repetition = draw.one_of({}, {}, {"repetition_penalty": draw.one_of(1.1, 1.5, 0.8)})
+        write(folder / "generation_config.json", {"eos_token_id": draw.one_of(ends, [ends, 5]), **repetition})
 
 
 def write_weights(draw: Draw, folder: Path, seed: int) -> None:

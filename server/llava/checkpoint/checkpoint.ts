@@ -81,7 +81,13 @@ export interface Checkpoint {
   readonly tokenizer: { readonly json: object; readonly config: object };
   /** Jinja source; undefined where the checkpoint has none. */
   readonly chatTemplate: string | undefined;
-  readonly generation: { readonly maxNewTokens: number | undefined; readonly eosTokenIds: readonly number[] };
+  /** What generation_config.json says of answers. How sure they are to be (temperature and so on) is the asker's. */
+  readonly generation: {
+    readonly maxNewTokens: number | undefined;
+    readonly eosTokenIds: readonly number[];
+    /** 1 = none */
+    readonly repetitionPenalty: number;
+  };
   /** Heads of trained reductions that lie beside the weights. */
   readonly heads: TrainedHeads;
   readonly parameters: number;

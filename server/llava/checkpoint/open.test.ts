@@ -148,6 +148,19 @@ describe('end tokens', () => {
   });
 });
 
+it('the repetition penalty comes from generation_config.json, and must be one', async () => {
+  const folder = copy();
+  const opened = async (value: unknown): Promise<number> => {
+    editJson(folder, 'generation_config.json', (json) => (json.repetition_penalty = value));
+    return (await openCheckpoint(folder)).generation.repetitionPenalty;
+  };
+  expect((await openCheckpoint(folder)).generation.repetitionPenalty).toBe(1);
+  expect(await opened(1.1)).toBe(1.1);
+  expect(await opened(null)).toBe(1);
+  for (const wrong of [0, -1, '1.1', true])
+    await expect(opened(wrong)).rejects.toThrow(/generation_config\.json/);
+});
+
 describe('the hash', () => {
   it('is the same for a copy, at another time and place', async () => {
     const [a, b] = [copy(), copy()];

@@ -450,5 +450,12 @@ function readGeneration(
     );
   const ids = tokenIdList(generation.eos_token_id, `${file}: eos_token_id`);
   const fallbacks = [ids, config.text.eosTokenIds, endOfText === undefined ? [] : [endOfText]];
-  return { maxNewTokens: maximum, eosTokenIds: fallbacks.find((list) => list.length > 0) ?? [] };
+  const penalty = generation.repetition_penalty ?? 1;
+  if (typeof penalty !== 'number' || !(penalty > 0) || !Number.isFinite(penalty))
+    throw invalidFile(file, `Its repetition_penalty is ${JSON.stringify(penalty)}, not a number above 0.`);
+  return {
+    maxNewTokens: maximum,
+    eosTokenIds: fallbacks.find((list) => list.length > 0) ?? [],
+    repetitionPenalty: penalty,
+  };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { DeviceError, InputError } from '../errors';
 import { mulberry32 } from '../mulberry32';
-import { createSampler, topLogits } from './sampling';
+import { createSampler, penalizeRepetition, topLogits } from './sampling';
 
 function randomLogits(count: number, seed: number): Float32Array {
   const random = mulberry32(seed);
@@ -126,5 +126,24 @@ describe('topLogits', () => {
 
   it('refuses NaN', () => {
     expect(() => topLogits(Float32Array.of(1, NaN), 1)).toThrow(DeviceError);
+  });
+});
+
+describe('what is in the text already', () => {
+  it('becomes less likely, whatever the sign; the rest and the given logits stay', () => {
+    const logits = Float32Array.of(2, -2, 0.5, -0.5, 0);
+    const penalized = penalizeRepetition(logits, new Set([0, 1, 4, 7]), 2);
+    expect([...penalized]).toEqual([1, -4, 0.5, -0.5, 0]);
+    expect([...logits]).toEqual([2, -2, 0.5, -0.5, 0]);
+  });
+
+  it('becomes likelier below 1, and 1 copies nothing', () => {
+    const logits = randomLogits(50, 3);
+    const seen = new Set([1, 8, 30]);
+    const likelier = penalizeRepetition(logits, seen, 0.5);
+    logits.forEach((logit, id) =>
+      expect(likelier[id]).toBe(seen.has(id) ? logit * (logit < 0 ? 0.5 : 2) : logit),
+    );
+    expect(penalizeRepetition(logits, seen, 1)).toBe(logits);
   });
 });

@@ -30,6 +30,24 @@ export function createSampler({ temperature = 0, topP = 1, seed = 0 }: SamplerOp
   return { sample: (logits) => draw(logits, temperature, topP, random()) };
 }
 
+/**
+ * Logits of tokens that are in the text already, made less likely (Keskar et al. 2019, CTRL, equation 3, as transformers has it: positive ones are
+ * divided by the penalty, negative ones multiplied).
+ *
+ * @param logits [vocabulary], not changed   @param seen ids of prompt and answer so far   @param penalty above 0; 1 = none
+ */
+export function penalizeRepetition(
+  logits: Float32Array,
+  seen: ReadonlySet<number>,
+  penalty: number,
+): Float32Array {
+  if (penalty === 1) return logits;
+  const penalized = logits.slice();
+  for (const id of seen)
+    if (id < penalized.length) penalized[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+  return penalized;
+}
+
 /** The `count` highest logits, highest first; equal logits in id order. */
 export function topLogits(
   logits: Float32Array,
