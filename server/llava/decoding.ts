@@ -205,27 +205,28 @@ export class Decoding implements AsyncDisposable {
     const part = this.segment(0, this.boundaries.at(0), 'last');
     await this.runner.prepare(part, true);
     const { columns, data } = prompt.hidden;
-    const left: HiddenStates[] = [];
-    for (let start = 0, rows = AHEAD_FIRST_ROWS; start < place.rows;) {
-      throwIfCancelled(this.options.signal);
-      const end = Math.min(start + rows, place.rows);
-      const before = performance.now();
-      const { hidden } = await this.runSegment(
-        part,
-        {
-          hidden: { data: data.subarray(start * columns, end * columns), rows: end - start, columns },
-          labels: prompt.labels.slice(start, end),
-          positions: Array.from({ length: end - start }, (_, row) => start + row),
-          moreFollow: true,
-        },
-        undefined,
-      );
-      if (hidden) left.push(hidden);
-      const perRow = (performance.now() - before) / (end - start);
-      rows = Math.max(AHEAD_FIRST_ROWS, Math.floor(AHEAD_RUN_MS / perRow));
-      start = end;
-    }
-    this.lent = { ...place, depth: part.to, hidden: await this.joinChunks(left) };
+    const hidden = await this.joined(async (left) => {
+      for (let start = 0, rows = AHEAD_FIRST_ROWS; start < place.rows;) {
+        throwIfCancelled(this.options.signal);
+        const end = Math.min(start + rows, place.rows);
+        const before = performance.now();
+        const output = await this.runSegment(
+          part,
+          {
+            hidden: { data: data.subarray(start * columns, end * columns), rows: end - start, columns },
+            labels: prompt.labels.slice(start, end),
+            positions: Array.from({ length: end - start }, (_, row) => start + row),
+            moreFollow: true,
+          },
+          undefined,
+        );
+        if (output.hidden) left.push(output.hidden);
+        const perRow = (performance.now() - before) / (end - start);
+        rows = Math.max(AHEAD_FIRST_ROWS, Math.floor(AHEAD_RUN_MS / perRow));
+        start = end;
+      }
+    });
+    this.lent = { ...place, depth: part.to, hidden };
   }
 
   /** A segment of which `prefix` knows the first rows. */
@@ -262,40 +263,41 @@ export class Decoding implements AsyncDisposable {
   ): Promise<SegmentOutput> {
     const starts = this.chunkStarts(part, labels);
     const sums = part.score === 'columnSum' ? new Float32Array(labels.length) : undefined;
-    const left: HiddenStates[] = [];
     let output: RunOutput | undefined;
-    for (const [index, start] of starts.entries()) {
-      throwIfCancelled(this.options.signal);
-      const last = index === starts.length - 1;
-      const end = last ? labels.length : starts[index + 1];
-      const chunk = Array.from({ length: end - start }, (_, row) => start + row);
-      const input = starts.length === 1 ? hidden : await this.runner.select(hidden, chunk);
-      const rows = {
-        input,
-        labels: labels.slice(start, end),
-        positions: positions.slice(start, end),
-        inChunks: starts.length > 1 || moreFollow,
-        furthest: positions[positions.length - 1],
-        textStart: last && !moreFollow ? instructionStart(labels) - start : end - start - 1,
-      };
-      output = await this.run(part, rows, last ? attention : undefined);
-      if (input !== hidden) releaseHidden(input);
-      if (output.hidden) left.push(output.hidden);
-      if (sums) output.score?.forEach((value, row) => (sums[row] += value));
-    }
-    releaseHidden(hidden);
-    return {
-      logits: output?.logits,
-      hidden: await this.joinChunks(left),
-      score: sums ?? output?.score,
-    };
+    const after = await this.joined(async (left) => {
+      for (const [index, start] of starts.entries()) {
+        throwIfCancelled(this.options.signal);
+        const last = index === starts.length - 1;
+        const end = last ? labels.length : starts[index + 1];
+        const chunk = Array.from({ length: end - start }, (_, row) => start + row);
+        const input = starts.length === 1 ? hidden : await this.runner.select(hidden, chunk);
+        const rows = {
+          input,
+          labels: labels.slice(start, end),
+          positions: positions.slice(start, end),
+          inChunks: starts.length > 1 || moreFollow,
+          furthest: positions[positions.length - 1],
+          textStart: last && !moreFollow ? instructionStart(labels) - start : end - start - 1,
+        };
+        output = await this.run(part, rows, last ? attention : undefined);
+        if (input !== hidden) releaseHidden(input);
+        if (output.hidden) left.push(output.hidden);
+        if (sums) output.score?.forEach((value, row) => (sums[row] += value));
+      }
+    }).finally(() => releaseHidden(hidden));
+    return { logits: output?.logits, hidden: after, score: sums ?? output?.score };
   }
 
-  private async joinChunks(chunks: readonly HiddenStates[]): Promise<HiddenStates | undefined> {
-    if (chunks.length <= 1) return chunks.at(0);
-    const joined = await this.runner.join(chunks);
-    for (const chunk of chunks) releaseHidden(chunk);
-    return joined;
+  /** Hidden states that `make` leaves piece by piece, as one. They may lie on a device, so they are given up where it is cancelled or fails. */
+  private async joined(make: (left: HiddenStates[]) => Promise<void>): Promise<HiddenStates | undefined> {
+    const left: HiddenStates[] = [];
+    try {
+      await make(left);
+      if (left.length <= 1) return left.pop();
+      return await this.runner.join(left);
+    } finally {
+      for (const piece of left) releaseHidden(piece);
+    }
   }
 
   /** First rows of the chunks that a segment is computed in. */
