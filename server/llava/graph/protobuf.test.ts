@@ -31,4 +31,29 @@ describe('ProtobufWriter', () => {
     for (let i = 0; i < 5000; i++) writer.integer(1, 1);
     expect(writer.finish().length).toBe(10_000);
   });
+
+  it.each([[100], [4095], [4096], [4097], [70_000]])(
+    'writes %i bytes at any depth, in their order',
+    (length) => {
+      const data = Uint8Array.from({ length }, (_, index) => index * 7);
+      const written = new ProtobufWriter()
+        .integer(1, 5)
+        .message(2, (outer) =>
+          outer.raw(3, data).message(4, (inner) => inner.integer(1, 6).raw(5, data).integer(1, 7)),
+        )
+        .integer(1, 8)
+        .finish();
+      // Written out by the encoding guide, from the inside out.
+      const varint = (value: number): number[] =>
+        value < 128 ? [value] : [(value & 127) | 128, ...varint(value >> 7)];
+      const field = (number: number, content: readonly number[]): number[] => [
+        (number << 3) | 2,
+        ...varint(content.length),
+        ...content,
+      ];
+      const inner = [0x08, 6, ...field(5, [...data]), 0x08, 7];
+      const expected = [0x08, 5, ...field(2, [...field(3, [...data]), ...field(4, inner)]), 0x08, 8];
+      expect(Buffer.compare(written, Uint8Array.from(expected))).toBe(0);
+    },
+  );
 });
