@@ -2,7 +2,7 @@
  * `npm run fuzz -- FOLDER`: every random checkpoint in the folder (training/reference/fuzz.py makes them) against what
  * transformers computed from it: pixels, prompt ids, logits and greedy tokens. Prints what differs, and ends with 1 if anything does.
  *
- *   node dist/fuzz.js FOLDER [--only NAME]...
+ *   node dist/fuzz.js FOLDER [--only NAME]... [--device webgpu]
  */
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
@@ -13,6 +13,9 @@ import { readSafetensorsHeader } from '../server/llava/checkpoint/safetensors';
 import { FoveaError } from '../server/llava/errors';
 import { prepareImages } from '../server/llava/prompt';
 import { LlavaModel } from '../server/llava/model';
+import type { DevicePlan } from '../server/llava/runtime/device';
+
+const DEVICES = ['cpu', 'webgpu'] as const;
 
 /** Of a tensor's scale, as the tests have it. */
 const TOLERANCE = 2e-4;
@@ -149,12 +152,16 @@ function describe(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-async function compareCheckpoint(folder: string, cacheDirectory: string): Promise<Finding[]> {
+async function compareCheckpoint(
+  folder: string,
+  cacheDirectory: string,
+  plan: DevicePlan,
+): Promise<Finding[]> {
   const text = await readFile(path.join(folder, 'reference', 'questions.json'), 'utf8');
   const reference = JSON.parse(text) as Reference;
   let model: LlavaModel;
   try {
-    model = await LlavaModel.open(folder, { precision: 'fp32', cacheDirectory });
+    model = await LlavaModel.open(folder, { precision: 'fp32', cacheDirectory, plan });
   } catch (error) {
     if (!(error instanceof FoveaError)) return [{ kind: 'failed', what: describe(error) }];
     return reference.refusal === null ? [{ kind: 'refused', what: describe(error) }] : [];
@@ -171,10 +178,14 @@ async function compareCheckpoint(folder: string, cacheDirectory: string): Promis
 async function main(): Promise<void> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
-    options: { only: { type: 'string', multiple: true } },
+    options: { only: { type: 'string', multiple: true }, device: { type: 'string', default: 'cpu' } },
   });
   const [root] = positionals;
-  if (root === undefined) throw new Error('usage: node dist/fuzz.js FOLDER [--only NAME]...');
+  if (root === undefined)
+    throw new Error('usage: node dist/fuzz.js FOLDER [--only NAME]... [--device webgpu]');
+  const device = DEVICES.find((name) => name === values.device);
+  if (!device) throw new Error(`--device is ${values.device}, not one of ${DEVICES.join(', ')}`);
+  const plan: DevicePlan = { device, attention: 'plain' };
   const cacheDirectory = await mkdtemp(path.join(os.tmpdir(), 'fovea-fuzz-'));
   const counts = new Map<Finding['kind'], number>();
   let checkpoints = 0;
@@ -182,7 +193,7 @@ async function main(): Promise<void> {
     for (const name of (await readdir(root)).sort()) {
       if (values.only && !values.only.includes(name)) continue;
       checkpoints++;
-      for (const { kind, what } of await compareCheckpoint(path.join(root, name), cacheDirectory)) {
+      for (const { kind, what } of await compareCheckpoint(path.join(root, name), cacheDirectory, plan)) {
         counts.set(kind, (counts.get(kind) ?? 0) + 1);
         console.log(`${name} ${kind}: ${what}`);
       }
