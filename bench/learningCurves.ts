@@ -64,6 +64,16 @@ export const LEARNING_STAGES: readonly Stage[] = [
       held_out_closed_all: 'whole answers, a quarter of the patches closed up',
     },
   },
+  {
+    stage: 'gpu',
+    title: 'The same on a GPU, with wordings of grammars and windows on larger pictures',
+    figures: {
+      token: 'tokens of the answer',
+      held_out_all: 'whole answers, held-out plain screens',
+      held_out_free_all: 'half of them loose, as people put questions',
+      held_out_distant_all: 'windows on larger pictures',
+    },
+  },
 ];
 
 const MARKERS: readonly Marker[] = ['circle', 'square', 'triangle', 'diamond', 'open'];

@@ -77,7 +77,8 @@ export function renderModelResults(results: ModelResults): string {
 Made by \`npm run eval:model\`, through the engine of this repository. ${(model.parameters / 1e6).toFixed(2)} M parameters (${((2 * model.parameters) / 1e6).toFixed(1)} MB in fp16), model \`${model.hash.slice(0, 12)}\`,
 questions \`${results.questions.slice(0, 12)}\`. An answer counts when it equals the truth letter by letter; ± is the 95 % confidence interval (Wilson).
 
-On held-out words **${percent(words.all)}**, the same questions put in wordings that training never uses **${percent(otherWords.all)}**, on random letters **${percent(letters.all)}**. Median on the machine of the run: first token after
+On held-out words **${percent(words.all)}**, the same questions put in wordings that training never uses **${percent(otherWords.all)}**, on random letters **${percent(letters.all)}**.
+(Whoever wrote the training's wordings had seen those others before; what came within one word of one of them was left out.) Median on the machine of the run: first token after
 ${medianMilliseconds.firstToken.toFixed(0)} ms, answer after ${medianMilliseconds.total.toFixed(0)} ms.
 Parity: \`server/llava/embeddedModel.test.ts\`, part of the tests, holds this engine to what transformers computes from the same files on 20 of these screens: the same
 tokens, with logits that differ by less than 2e-4 of their size.

@@ -105,7 +105,7 @@ export interface TextSize {
 
 /**
  * Below three quarters of a patch, a patch holds parts of two lines (lines are about 1.6 times as far apart as their letters are high), and
- * hardly any answer that is text of the picture is right: docs/results/text-height.md.
+ * most answers that are text of the picture are wrong, and all of real programs were: docs/results/text-height.md.
  */
 export function readableHeight(patchSize: number): number {
   return 0.75 * patchSize;

@@ -7,8 +7,8 @@ import type { PicturePlane } from './patches';
  * against the best fixed budget there (docs/results/reduction.md, "Automatic budget"; a test compares these numbers with it).
  */
 export const AUTOMATIC_BUDGET: { readonly ratio: number; readonly minimum: number } = {
-  ratio: 0.5,
-  minimum: 128,
+  ratio: 0.8,
+  minimum: 96,
 };
 
 /** A number of tokens that was chosen by looking at a picture, and why. */
