@@ -70,7 +70,7 @@ export const LEARNING_STAGES: readonly Stage[] = [
     figures: {
       token: 'tokens of the answer',
       held_out_all: 'whole answers, held-out plain screens',
-      held_out_free_all: 'half of them loose, as people put questions',
+      held_out_free_all: 'loose screens too, as people put questions',
       held_out_distant_all: 'windows on larger pictures',
     },
   },

@@ -42,7 +42,9 @@ try {
     filter: (file) => !file.endsWith('.json'),
   });
   await writeFile(join(workspace, 'tour.ts'), PAGE);
-  server = await startCodeServer({ root, vsix: packageExtension(root) });
+  // Read ahead, the first question would look cheaper than the second, which has fewer tokens.
+  const settings = { 'fovea.readAhead': false };
+  server = await startCodeServer({ root, vsix: packageExtension(root), settings });
   browser = await launchChromium();
   const page = await browser.newPage({ viewport: { width: 1200, height: 760 } });
   await openWorkbench(page, server.url, workspace);
