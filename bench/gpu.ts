@@ -154,7 +154,13 @@ function checkpoint(name: keyof typeof DECODERS, { cache, tower }: Options): str
 type Reference = ReadonlyMap<string, Answered>;
 
 /** What a user of the CPU would choose instead, and what the device's logits are compared with. */
-const ON_CPU: Record<Precision, Precision> = { fp32: 'fp32', fp16: 'fp32', q4: 'q4', q4f16: 'q4' };
+const ON_CPU: Record<Precision, Precision> = {
+  fp32: 'fp32',
+  fp16: 'fp32',
+  q4: 'q4',
+  q4f16: 'q4',
+  q4q8: 'q4q8',
+};
 
 /** One model on the CPU, unless it has been asked already, and on the device; one after the other, since two would not fit into memory. */
 async function measure(

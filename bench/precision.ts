@@ -16,12 +16,12 @@ import { parseArgs } from 'node:util';
 import type { Checkpoint, TensorSource } from '../server/llava/checkpoint/checkpoint';
 import { widenFloat16 } from '../server/llava/checkpoint/halfPrecision';
 import { openCheckpoint } from '../server/llava/checkpoint/open';
-import { CPU_PRECISIONS } from '../server/llava/checkpoint/precision';
+import { CPU_PRECISIONS, type Precision } from '../server/llava/checkpoint/precision';
 import { quantizedSizes, quantizeRows } from '../server/llava/checkpoint/quantize';
 import { prepareWeights, sidecarBytes } from '../server/llava/checkpoint/sidecar';
 import { LlavaModel } from '../server/llava/model';
 import { mulberry32 } from '../server/llava/mulberry32';
-import { floats, idTensor } from '../server/llava/runtime/session';
+import { floats, floatTensor, idTensor } from '../server/llava/runtime/session';
 import { decodePrompt } from '../server/llava/testing/decodePrompt';
 import { accuracy, isExact } from './accuracy';
 import { evenly, hashQuestions, readEvaluationSet, ROOT, SETS } from './evaluationSet';
@@ -37,6 +37,8 @@ const SHAPES: Record<string, RandomCheckpoint> = {
   'qwen-0.5b': { decoder: 'qwen-0.5b', tower: 'tiny', layers: 4 },
   'llama-7b': { decoder: 'llama-7b', tower: 'tiny', layers: 1, dtype: 'BF16' },
 };
+/** Towers whose features in 8 bits are compared with those in float32. */
+const TOWERS = ['clip-l-336', 'siglip-so400m-384'] as const;
 /** Positions that are compared for every random checkpoint, in one prompt of random tokens. */
 const POSITIONS = 96;
 /** What is converted with a watch on time and memory: layers of LLaVA-1.5-7B, in half precision as it is published. */
@@ -70,6 +72,11 @@ async function main(): Promise<void> {
       say(`random weights: ${name}`);
       random.push({ name, ...(await measureRandom(SHAPES[name], path.join(scratch, name))) });
     }
+    const towers: PrecisionResults['towers'] = [];
+    for (const name of TOWERS) {
+      say(`tower: ${name}`);
+      towers.push({ name, ...(await measureTower(name, path.join(scratch, name))) });
+    }
     say('conversion');
     const conversion = await measureConversion(path.join(scratch, 'conversion'));
     const results: PrecisionResults = {
@@ -78,6 +85,7 @@ async function main(): Promise<void> {
       sources,
       embedded,
       random,
+      towers,
       conversion,
     };
     const output = path.join(ROOT, 'docs', 'results');
@@ -99,15 +107,17 @@ async function measureEmbedded(count: number, cacheDirectory: string): Promise<P
   const models = {
     fp32: await LlavaModel.open(directory, { precision: 'fp32', cacheDirectory }),
     q4: await LlavaModel.open(directory, { precision: 'q4', cacheDirectory }),
+    q4q8: await LlavaModel.open(directory, { precision: 'q4q8', cacheDirectory }),
   };
-  const right: Record<'fp32' | 'q4', number> = { fp32: 0, q4: 0 };
+  const right = { fp32: 0, q4: 0, q4q8: 0 };
   let same = 0;
+  let sameWithTower = 0;
   const distances: Distances[] = [];
   for (const [index, { image, question, answer }] of questions.entries()) {
     const images = [await readFile(path.join(set.folder, image))];
     const answers: string[] = [];
     const logits: Float32Array[] = [];
-    for (const precision of CPU_PRECISIONS) {
+    for (const precision of ['fp32', 'q4', 'q4q8'] as const) {
       let first = true;
       const result = await models[precision].ask(
         { images, question, fit: 'pad' },
@@ -122,19 +132,22 @@ async function measureEmbedded(count: number, cacheDirectory: string): Promise<P
       if (isExact(result.answer, answer)) right[precision]++;
     }
     if (answers[0] === answers[1]) same++;
+    if (answers[1] === answers[2]) sameWithTower++;
     distances.push(compareLogits(logits[0], logits[1]));
     if ((index + 1) % 50 === 0) say(`embedded model: ${index + 1} of ${questions.length} questions`);
   }
   const { name, hash } = models.fp32.summary;
   const { checkpoint } = models.fp32;
-  for (const precision of CPU_PRECISIONS) await models[precision].dispose();
+  for (const model of Object.values(models)) await model.dispose();
   return {
     name,
     hash,
     questions: hashQuestions(),
     fp32: accuracy({ right: right.fp32, of: questions.length }),
     q4: accuracy({ right: right.q4, of: questions.length }),
+    q4q8: accuracy({ right: right.q4q8, of: questions.length }),
     sameAnswer: accuracy({ right: same, of: questions.length }),
+    sameWithTower: accuracy({ right: sameWithTower, of: questions.length }),
     firstToken: meanDistances(distances),
     weights: await weightErrors(checkpoint),
   };
@@ -224,6 +237,42 @@ async function measureRandom(
       compareLogits(row(logits[0], index), row(logits[1], index)),
     );
     return { layers, distances: meanDistances(distances) };
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Cosine between the features of every patch in 8 bits and in float32, of a tower with random weights and random pixels. */
+async function measureTower(
+  tower: RandomCheckpoint['tower'],
+  folder: string,
+): Promise<{ mean: number; worst: number }> {
+  const directory = path.join(folder, 'checkpoint');
+  const cacheDirectory = path.join(folder, 'cache');
+  writeRandomCheckpoint(directory, { decoder: 'tiny', tower });
+  try {
+    const features = async (precision: Precision): Promise<{ data: Float32Array; width: number }> => {
+      const model = await LlavaModel.open(directory, { precision, cacheDirectory });
+      const { imageSize, hiddenSize } = model.checkpoint.config.vision;
+      const random = mulberry32(9);
+      const pixels = Float32Array.from({ length: 3 * imageSize ** 2 }, () => random() * 4 - 2);
+      const session = await model.sessions.vision({ attention: false, keys: false });
+      const output = await session.run({ pixels: floatTensor(pixels, [1, 3, imageSize, imageSize]) });
+      const data = floats(output.features);
+      await model.dispose();
+      return { data, width: hiddenSize };
+    };
+    const [{ data: full, width }, { data: bytes }] = [await features('fp32'), await features('q4q8')];
+    const cosines = Array.from({ length: full.length / width }, (_, row) => {
+      const [a, b] = [full, bytes].map((data) => data.subarray(row * width, (row + 1) * width));
+      const dot = (x: Float32Array, y: Float32Array): number =>
+        x.reduce((sum, value, index) => sum + value * y[index], 0);
+      return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b));
+    });
+    return {
+      mean: cosines.reduce((sum, cosine) => sum + cosine, 0) / cosines.length,
+      worst: Math.min(...cosines),
+    };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -81,7 +81,7 @@ function shortName(name: string | undefined): string | undefined {
 const LONGEST_NAME = 28;
 
 function precisionBits({ precision }: Status): string | undefined {
-  const bits = { q4: 4, q4f16: 4, fp16: 16, fp32: 32 }[precision ?? ''];
+  const bits = { q4: 4, q4f16: 4, q4q8: 4, fp16: 16, fp32: 32 }[precision ?? ''];
   return bits === undefined ? precision : vscode.l10n.t('{0} bit', bits);
 }
 
@@ -136,6 +136,8 @@ function precisionText(status: Status | undefined): string | undefined {
   switch (status?.precision) {
     case 'q4':
       return vscode.l10n.t('4-bit weights');
+    case 'q4q8':
+      return vscode.l10n.t('4-bit weights, vision tower in 8 bits');
     case 'q4f16':
       return vscode.l10n.t('4-bit weights, computed in 16 bits');
     case 'fp16':

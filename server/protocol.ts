@@ -209,7 +209,7 @@ export interface AnswerResult {
   model: ModelSummary;
   device: string;
   /** How the decoder's weights were held. */
-  precision: 'fp32' | 'fp16' | 'q4' | 'q4f16';
+  precision: 'fp32' | 'fp16' | 'q4' | 'q4f16' | 'q4q8';
   /** The canonical reduction spec, `none` included. */
   reduction: string;
   question: string;
@@ -387,7 +387,7 @@ export interface Settings {
   /** Key `fovea.device`. */
   device: DeviceChoice;
   /** Key `fovea.precision`: how the decoder's weights are held. */
-  precision: 'auto' | 'fp32' | 'fp16' | 'q4' | 'q4f16';
+  precision: 'auto' | 'fp32' | 'fp16' | 'q4' | 'q4f16' | 'q4q8';
   /** Reduction spec such as `visionzip:keep=64+fastv:layer=2,keep=0.5`; `none` = no reduction. Key `fovea.reduction`. */
   reduction: string;
   /** How a picture that is not square becomes one, for models without tiles. Key `fovea.fit`. */

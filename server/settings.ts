@@ -1,7 +1,7 @@
 import { DEFAULT_SETTINGS, type Settings } from './protocol';
 
 const DEVICES: readonly Settings['device'][] = ['auto', 'cpu', 'webgpu', 'cuda', 'dml', 'coreml'];
-const PRECISIONS: readonly Settings['precision'][] = ['auto', 'fp32', 'fp16', 'q4', 'q4f16'];
+const PRECISIONS: readonly Settings['precision'][] = ['auto', 'fp32', 'fp16', 'q4', 'q4f16', 'q4q8'];
 const FITS: readonly Settings['fit'][] = ['pad', 'crop'];
 const EXPLAIN: readonly Settings['hover']['explain'][] = ['onDemand', 'onHover', 'off'];
 /** A reduction spec is short; a longer text is no spec. */

@@ -28,7 +28,7 @@ import {
 const PRUNED_PROMPT = 128;
 
 /** Bytes per weight that a step reads; 4-bit blocks of 32 carry a float32 scale. The 8-bit vocabulary projection is counted as 4-bit. */
-const WEIGHT_BYTES: Record<Precision, number> = { fp32: 4, fp16: 2, q4: 0.625, q4f16: 0.625 };
+const WEIGHT_BYTES: Record<Precision, number> = { fp32: 4, fp16: 2, q4: 0.625, q4f16: 0.625, q4q8: 0.625 };
 
 /** Every method with a budget of 64 of 576 tokens, as far as it takes one. */
 const SELECTIONS = [

@@ -102,6 +102,8 @@ export async function measureFirstTokenPeer(options: FirstTokenOptions): Promise
   const [tower, decoder] = [fastest('encode'), fastest('prefill')];
 
   const subjects: readonly { readonly precision: Precision; readonly reduction: string }[] = [
+    { precision: 'q4q8', reduction: NO_REDUCTION },
+    { precision: 'q4q8', reduction: PRUNING },
     { precision: 'q4', reduction: NO_REDUCTION },
     { precision: 'q4', reduction: PRUNING },
     { precision: 'fp32', reduction: NO_REDUCTION },

@@ -276,9 +276,9 @@ differs by more than ${difference.toExponential(0)} of the largest (allowed: ${T
   }.
 Two things differ and take no time: it pads with another colour, and its LLaVA tower hands on the class token in the place of the first patch (gguf.ts).
 
-The targets come from a machine without AVX-512, where its tower took 4 to 4.5 s and ours 2.8 s. Ours computes at the speed of large float32 products, so fewer bits
-alone would make it faster; what they cost in quality can only be measured on a real checkpoint. Whoever types a question does not wait for it: the
-image is read meanwhile, as for a second question.`;
+The targets come from a machine without AVX-512, where its tower took 4 to 4.5 s and ours 2.8 s. In float32 ours computes at the speed of large products, so only
+fewer bits make it faster, as in \`q4q8\`; what they cost on a real checkpoint has not been measured (precision.md), so nothing chooses them by itself. Whoever types a
+question does not wait for it: the image is read meanwhile, as for a second question.`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

@@ -1,7 +1,7 @@
 import path from 'node:path';
 
 import { InferenceChild } from '../inference/child';
-import { Devices } from '../inference/devices';
+import { deviceFor, Devices } from '../inference/devices';
 import { tryDevice } from '../inference/deviceTrial';
 import { VerdictFile } from '../inference/deviceVerdicts';
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
@@ -30,7 +30,7 @@ export async function openModel(
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<LlavaModel> {
-  const { plan, note } = await machineDevices().choose(command.device, {
+  const { plan, note } = await machineDevices().choose(deviceFor(command.device, command.precision), {
     signal,
     halfPrecision: computesInHalf(command.precision),
     onProgress: progress.show,

@@ -1,4 +1,5 @@
 import { version as runtimeVersion } from 'onnxruntime-node/package.json';
+import type { PrecisionChoice } from '../llava/checkpoint/precision';
 import { DeviceError } from '../llava/errors';
 import {
   type AttentionKernel,
@@ -194,6 +195,11 @@ export class Devices {
   #identity(): Promise<string> {
     return (this.#options.identity ?? driverIdentity)();
   }
+}
+
+/** What the choice means for a precision: vision towers in 8 bits are for the CPU. */
+export function deviceFor(choice: DeviceChoice, precision: PrecisionChoice): DeviceChoice {
+  return choice === 'auto' && precision === 'q4q8' ? 'cpu' : choice;
 }
 
 /** The kernels that the engine can emit for a device, the safest first. */

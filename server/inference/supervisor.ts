@@ -4,7 +4,7 @@ import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { formatParameters } from '../traceView/wording';
 import { InferenceChild } from './child';
-import { Devices } from './devices';
+import { deviceFor, Devices } from './devices';
 import { tryDevice } from './deviceTrial';
 import { VerdictFile } from './deviceVerdicts';
 import { describeExit, InferenceCrashedError, InferenceStoppedError, type ProcessExit } from './errors';
@@ -344,7 +344,10 @@ export class Supervisor {
     try {
       const { device, ...model } = choice;
       const halfPrecision = computesInHalf(choice.precision);
-      const { plan, note } = await this.#devices.choose(device, { ...context, halfPrecision });
+      const { plan, note } = await this.#devices.choose(deviceFor(device, choice.precision), {
+        ...context,
+        halfPrecision,
+      });
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
       const start = performance.now();

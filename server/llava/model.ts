@@ -9,16 +9,18 @@ import {
   type ChosenPrecision,
   choosePrecision,
   computesInHalf,
+  hasByteTower,
   type PrecisionChoice,
 } from './checkpoint/precision';
 import { prepareWeights } from './checkpoint/sidecar';
-import { throwIfCancelled } from './errors';
+import { DeviceError, throwIfCancelled } from './errors';
 import { FeatureCache } from './featureCache';
 import { generate, type AskOptions } from './generate';
 import type { Progress, Question } from './question';
 import { type ComingQuestion, readAhead, type ReadAheadOptions } from './readAhead';
 import { PrefixCache } from './prefixCache';
-import { CPU_PLAN, type DevicePlan } from './runtime/device';
+import { byteProductsAreRight } from './runtime/byteProducts';
+import { CPU_PLAN, type Device, type DevicePlan } from './runtime/device';
 import { GraphSessions } from './runtime/graphSessions';
 import { requireOffered } from './runtime/session';
 import { Tokenizer } from './text/tokenizer';
@@ -73,6 +75,7 @@ export class LlavaModel {
       plan.device,
       totalmem(),
     );
+    if (hasByteTower(precision.precision)) await requireByteProducts(plan.device);
     const cacheDirectory = options.cacheDirectory ?? defaultCacheDirectory();
     const tensors = await prepareWeights(checkpoint, precision.precision, {
       cacheDirectory,
@@ -130,4 +133,18 @@ export class LlavaModel {
     this.prefixes.clear();
     await this.sessions.dispose();
   }
+}
+
+/** @throws DeviceError `device.no-byte-products` */
+async function requireByteProducts(device: Device): Promise<void> {
+  if (device === 'cpu' && (await byteProductsAreRight())) return;
+  throw new DeviceError({
+    code: 'device.no-byte-products',
+    message: `The precision q4q8 cannot be computed on ${device}.`,
+    why:
+      device === 'cpu'
+        ? 'This processor has no instructions for products in 8 bits (such as VNNI), and those it has overflow.'
+        : 'Products of a vision tower in 8 bits are for the CPU.',
+    nextStep: 'Choose the precision q4, or q4f16 on WebGPU.',
+  });
 }

@@ -185,7 +185,7 @@ const result = shape({
   trace,
   model: modelSummary,
   device: text,
-  precision: oneOf('fp32', 'fp16', 'q4', 'q4f16'),
+  precision: oneOf('fp32', 'fp16', 'q4', 'q4f16', 'q4q8'),
   reduction: text,
   question: text,
   fineText: optional(shape({ patches: count, lost: count, share: number })),

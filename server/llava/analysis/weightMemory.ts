@@ -1,6 +1,6 @@
 import { type Checkpoint, elementCount } from '../checkpoint/checkpoint';
-import { decoderBytes, hasFourBits, type Precision } from '../checkpoint/precision';
-import { isDecoderTensor } from '../checkpoint/sidecarPlan';
+import { decoderBytes, hasByteTower, hasFourBits, type Precision } from '../checkpoint/precision';
+import { isDecoderTensor, isTowerMatrix } from '../checkpoint/sidecarPlan';
 
 /** What the weights of a loaded model take of a machine's memory. */
 export interface WeightMemory {
@@ -18,11 +18,14 @@ export function weightMemory(
   precision: Precision,
 ): WeightMemory {
   let mappedBytes = 0;
+  let towerBytes = 0;
   for (const { name, shape, byteLength } of tensors.values()) {
-    if (!hasFourBits(precision) || !isDecoderTensor(name) || shape.length !== 2)
+    if (hasByteTower(precision) && isTowerMatrix({ name, shape })) towerBytes += elementCount(shape);
+    else if (!hasFourBits(precision) || !isDecoderTensor(name) || shape.length !== 2)
       mappedBytes += elementCount(shape) * (precision === 'fp16' ? 2 : 4);
     // The codes are read once, when they are copied; the embedding table is mapped as it is.
     else if (name.endsWith('embed_tokens.weight')) mappedBytes += byteLength;
   }
-  return { copiedBytes: hasFourBits(precision) ? COPY_FACTOR * decoderBytes(config, 'q4') : 0, mappedBytes };
+  const decoder = hasFourBits(precision) ? decoderBytes(config, 'q4') : 0;
+  return { copiedBytes: COPY_FACTOR * (decoder + towerBytes), mappedBytes };
 }

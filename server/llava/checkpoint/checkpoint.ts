@@ -5,7 +5,7 @@ import type { LlavaConfig } from './config';
 export interface TensorSource {
   /** Canonical name: the generation of transformers >= 5 (see tensorNames.ts). */
   readonly name: string;
-  readonly dtype: 'F32' | 'F16' | 'BF16' | 'U8';
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'U8' | 'I8';
   readonly shape: readonly number[];
   readonly file: string;
   readonly offset: number;
@@ -14,6 +14,11 @@ export interface TensorSource {
   readonly bytes?: Uint8Array;
   /** Set where the bytes (U8) are codes of a matrix [rows, columns] in blocks (see quantize.ts): [rows, blocks, bytes]. */
   readonly quantization?: Quantization;
+  /**
+   * Set where the bytes (I8) are a matrix [rows, columns] turned to [columns, rows], as onnxruntime's DynamicQuantizeMatMul reads it: weight =
+   * code * scale of its row. [rows]
+   */
+  readonly rowScales?: TensorSource;
 }
 
 /** How many numbers a tensor of this shape holds. */

@@ -3,16 +3,17 @@ import type { LlavaConfig } from './config';
 
 /**
  * How the weights are held: as float32; as half precision, which tower and decoder then compute in too; or the decoder's matrices
- * quantised to 4 bits (the vocabulary projection to 8), with everything computed in float32 (`q4`) or in half precision (`q4f16`).
+ * quantised to 4 bits (the vocabulary projection to 8), with everything computed in float32 (`q4`), in half precision (`q4f16`), or with the
+ * vision tower's products in 8 bits (`q4q8`, on the CPU).
  */
-export type Precision = 'fp32' | 'fp16' | 'q4' | 'q4f16';
+export type Precision = 'fp32' | 'fp16' | 'q4' | 'q4f16' | 'q4q8';
 
 export type PrecisionChoice = Precision | 'auto';
 
-export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4', 'q4f16'];
+export const PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4', 'q4f16', 'q4q8'];
 /** One of each kind of converted weights. */
-export const STORED_PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4'];
-/** Those of use on the CPU, which widens half precision when it loads it. */
+export const STORED_PRECISIONS: readonly Precision[] = ['fp32', 'fp16', 'q4', 'q4q8'];
+/** Those that `auto` chooses between on the CPU. */
 export const CPU_PRECISIONS: readonly ('fp32' | 'q4')[] = ['fp32', 'q4'];
 export const PRECISION_CHOICES: readonly PrecisionChoice[] = ['auto', ...PRECISIONS];
 
@@ -43,7 +44,12 @@ export function computesInHalf(precision: PrecisionChoice): boolean {
 
 /** Whether the decoder's matrices have 4 bits. */
 export function hasFourBits(precision: Precision): boolean {
-  return precision === 'q4' || precision === 'q4f16';
+  return precision === 'q4' || precision === 'q4f16' || precision === 'q4q8';
+}
+
+/** Whether the vision tower's matrices have 8 bits, which only the CPU multiplies. */
+export function hasByteTower(precision: Precision): boolean {
+  return precision === 'q4q8';
 }
 
 /** @param memoryBytes of the machine */

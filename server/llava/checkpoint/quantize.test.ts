@@ -16,6 +16,7 @@ import {
   type QuantizedRows,
   quantizedSizes,
   quantizeRows,
+  turnRows,
 } from './quantize';
 
 interface Matrix {
@@ -263,5 +264,34 @@ describe('onnxruntime', () => {
         }
       expectClose(await product(matrix, bits, input, bias), expected, 0.01);
     }
+  });
+});
+
+describe('turned rows in 8 bits', () => {
+  it('are within half a step of the weights, whatever the size of a row', () => {
+    const [rows, columns] = [7, 40];
+    const random = mulberry32(4);
+    const source = Float32Array.from({ length: rows * columns }, (_, index) => {
+      const row = Math.floor(index / columns);
+      return row === 2 ? 0 : (random() - 0.5) * 10 ** (row - 3);
+    });
+    const target = { codes: new Int8Array(rows * columns), scales: new Float32Array(rows) };
+    turnRows(source.subarray(0, 3 * columns), columns, { ...target, firstRow: 0 });
+    turnRows(source.subarray(3 * columns), columns, { ...target, firstRow: 3 });
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < columns; column++) {
+        const weight = target.codes[column * rows + row] * target.scales[row];
+        const step = Math.max(target.scales[row], Number.MIN_VALUE);
+        expect(Math.abs(weight - source[row * columns + column]) / step).toBeLessThan(0.501);
+      }
+    }
+    expect(target.scales[2]).toBe(0);
+    expect(Math.max(...target.codes)).toBe(127);
+  });
+
+  it.each([NaN, Infinity, -Infinity])('must be numbers, not %s', (wrong) => {
+    const source = Float32Array.of(1, 2, 3, wrong);
+    const target = { codes: new Int8Array(4), scales: new Float32Array(2), firstRow: 0 };
+    expect(() => turnRows(source, 2, target)).toThrow(expect.objectContaining({ index: 3 }));
   });
 });

@@ -165,3 +165,38 @@ function notFinite(source: Float32Array, from: number, to: number): NotFiniteErr
   while (index < to && Number.isFinite(source[index])) index++;
   return new NotFiniteError(index);
 }
+
+/** Where turned rows go: `codes` [columns, rows] and `scales` [rows] of the whole matrix. */
+export interface TurnedRows {
+  readonly codes: Int8Array;
+  readonly scales: Float32Array;
+  /** Of the given rows, in the matrix. */
+  readonly firstRow: number;
+}
+
+/**
+ * Rounds rows of a matrix to 8 bits, symmetric and with one scale a row, and turns them into columns: weight = code * scale.
+ *
+ * @param source [some rows, columns]
+ * @throws NotFiniteError
+ */
+export function turnRows(
+  source: Float32Array,
+  columns: number,
+  { codes, scales, firstRow }: TurnedRows,
+): void {
+  const rows = scales.length;
+  for (let start = 0, row = firstRow; start < source.length; start += columns, row++) {
+    let largest = 0;
+    for (let index = start; index < start + columns; index++) {
+      const size = Math.abs(source[index]);
+      // NaN is not below anything.
+      if (!(size < Infinity)) throw new NotFiniteError(index);
+      if (size > largest) largest = size;
+    }
+    scales[row] = largest / 127;
+    const factor = largest === 0 ? 0 : 127 / largest;
+    for (let column = 0; column < columns; column++)
+      codes[column * rows + row] = Math.round(source[start + column] * factor);
+  }
+}

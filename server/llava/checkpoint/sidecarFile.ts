@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { ModelError, throwIfCancelled } from '../errors';
 import type { TensorSource } from './checkpoint';
 import { LARGEST_FLOAT16, narrowFloat16, widenBfloat16, widenFloat16 } from './halfPrecision';
-import { NotFiniteError, quantizeRows, quantizedSizes } from './quantize';
+import { NotFiniteError, quantizeRows, quantizedSizes, turnRows } from './quantize';
 import { type Conversion, NO_CHECKSUM, type SidecarFile } from './sidecarPlan';
 
 /** The file system calls that the sidecar makes; tests put faults in. */
@@ -44,6 +44,7 @@ export async function writeSidecarFile(
     for (const conversion of file.conversions) {
       const inputs = conversion.sources.map((source) => new Input(source, files, signal));
       if (conversion.kind === 'quantized') await writeQuantized(conversion, inputs, output);
+      else if (conversion.kind === 'turned') await writeTurned(conversion, inputs[0], output);
       else if (conversion.kind === 'float16') await writeFloat16(inputs, output);
       else await writeFloat32(inputs, output);
     }
@@ -118,6 +119,29 @@ async function writeQuantized(
   await output.write(zeroPoints);
 }
 
+async function writeTurned(
+  { sources: [{ shape }] }: Conversion & { kind: 'turned' },
+  input: Input,
+  output: Output,
+): Promise<void> {
+  const [rows, columns] = shape;
+  const codes = new Int8Array(rows * columns);
+  const scales = new Float32Array(rows);
+  let row = 0;
+  await input.read(Math.max(1, Math.floor(CHUNK / columns)) * columns, async (chunk) => {
+    try {
+      turnRows(chunk, columns, { codes, scales, firstRow: row });
+    } catch (error) {
+      if (!(error instanceof NotFiniteError)) throw error;
+      throw notFinite(input.source, row + Math.floor(error.index / columns), error.index % columns);
+    }
+    row += chunk.length / columns;
+    await Promise.resolve();
+  });
+  await output.write(new Uint8Array(codes.buffer));
+  await output.write(new Uint8Array(scales.buffer));
+}
+
 function tooLargeForHalf({ name, file }: TensorSource, value: number, index: number): ModelError {
   return new ModelError({
     code: 'model.weights-too-large',
@@ -130,7 +154,7 @@ function tooLargeForHalf({ name, file }: TensorSource, value: number, index: num
 function notFinite({ name, file }: TensorSource, row: number, column: number): ModelError {
   return new ModelError({
     code: 'model.weights-not-finite',
-    message: `The weights in ${basename(file)} cannot be converted to 4 bits.`,
+    message: `The weights in ${basename(file)} cannot be converted to fewer bits.`,
     why: `${name} is not a finite number in row ${row}, column ${column}.`,
     nextStep: 'Download the file again. If it stays so, use the precision fp32.',
   });

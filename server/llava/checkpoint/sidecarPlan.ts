@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Checkpoint, elementCount, type TensorMap, type TensorSource } from './checkpoint';
 import type { LlavaConfig } from './config';
-import type { Precision } from './precision';
+import { hasByteTower, type Precision } from './precision';
 import { type Bits, quantizedSizes } from './quantize';
 
 /**
@@ -23,6 +23,12 @@ export type Conversion =
       readonly name: string;
       readonly bits: Bits;
       readonly sources: readonly TensorSource[];
+    }
+  | {
+      /** A matrix [rows, columns], turned to [columns, rows] in 8 bits, and the scales of its rows. */
+      readonly kind: 'turned';
+      readonly name: string;
+      readonly sources: readonly [TensorSource];
     };
 
 /** One file of the sidecar: made as a whole, by one worker. */
@@ -39,7 +45,7 @@ export interface SidecarFile {
 /** A tensor as it lies in a sidecar file. */
 export interface StoredTensor {
   readonly name: string;
-  readonly dtype: 'F32' | 'F16' | 'U8';
+  readonly dtype: 'F32' | 'F16' | 'U8' | 'I8';
   readonly shape: readonly number[];
   readonly byteLength: number;
 }
@@ -91,20 +97,18 @@ export function withSidecar(
         return source;
       });
       const [values, scales, zeroPoints] = parts;
-      converted.set(
-        conversion.name,
-        conversion.kind !== 'quantized'
-          ? values
-          : {
-              ...values,
-              quantization: {
-                bits: conversion.bits,
-                columns: conversion.sources[0].shape[1],
-                scales,
-                ...(zeroPoints === undefined ? {} : { zeroPoints }),
-              },
-            },
-      );
+      if (conversion.kind === 'turned') converted.set(conversion.name, { ...values, rowScales: scales });
+      else if (conversion.kind !== 'quantized') converted.set(conversion.name, values);
+      else
+        converted.set(conversion.name, {
+          ...values,
+          quantization: {
+            bits: conversion.bits,
+            columns: conversion.sources[0].shape[1],
+            scales,
+            ...(zeroPoints === undefined ? {} : { zeroPoints }),
+          },
+        });
     }
   }
   return converted;
@@ -128,11 +132,22 @@ function planConversions(
   if (precision === 'fp16') return [...tensors.values()].filter(({ dtype }) => dtype !== 'F16').map(narrow);
   const widened = [...tensors.values()].filter(({ dtype }) => dtype !== 'F32').map(widen);
   if (precision === 'fp32') return widened;
+  const turned = hasByteTower(precision) ? [...tensors.values()].filter(isTowerMatrix) : [];
   return [
-    ...widened.filter(({ name }) => !isDecoderTensor(name)),
+    ...turned.map(turn),
+    ...widened.filter(({ name, sources: [source] }) => !isDecoderTensor(name) && !turned.includes(source)),
     ...planQuantizedDecoder(config, tensors),
     ...widened.filter(({ name }) => isDecoderTensor(name) && isSmall(tensors.get(name)!)),
   ];
+}
+
+/** The matrices of the vision tower's layers. */
+export function isTowerMatrix({ name, shape }: Pick<TensorSource, 'name' | 'shape'>): boolean {
+  return name.startsWith('model.vision_tower.encoder.layers.') && shape.length === 2;
+}
+
+function turn(source: TensorSource): Conversion {
+  return { kind: 'turned', name: source.name, sources: [source] };
 }
 
 function widen(source: TensorSource): Conversion {
@@ -185,6 +200,18 @@ function planQuantizedDecoder({ text }: LlavaConfig, tensors: TensorMap): Conver
 /** The tensors that a conversion writes, in the order of their data. */
 export function storedTensors({ name, sources, ...conversion }: Conversion): StoredTensor[] {
   const rows = sources.reduce((sum, { shape }) => sum + shape[0], 0);
+  if (conversion.kind === 'turned') {
+    const [columns] = sources[0].shape.slice(1);
+    return [
+      {
+        name: name.replace(/weight$/, 'qweight'),
+        dtype: 'I8',
+        shape: [columns, rows],
+        byteLength: columns * rows,
+      },
+      { name: name.replace(/weight$/, 'scales'), dtype: 'F32', shape: [rows], byteLength: rows * 4 },
+    ];
+  }
   if (conversion.kind !== 'quantized') {
     const shape = sources.length === 1 ? sources[0].shape : [rows, ...sources[0].shape.slice(1)];
     const [dtype, bytes] = conversion.kind === 'float32' ? (['F32', 4] as const) : (['F16', 2] as const);

@@ -36,10 +36,33 @@ export function linear(
 ): Value {
   const source = find(tensors, `${prefix}.weight`);
   const added = bias ? [weight(graph, tensors, `${prefix}.bias`)] : [];
-  return source.quantization
-    ? quantizedProduct(graph, input, source, source.quantization, added)
-    : floatProduct(graph, input, graph.floatWeight(source), added);
+  if (source.quantization) return quantizedProduct(graph, input, source, source.quantization, added);
+  if (source.rowScales) return byteProduct(graph, input, source, source.rowScales, added);
+  return floatProduct(graph, input, graph.floatWeight(source), added);
 }
+
+/**
+ * Both sides in 8 bits. onnxruntime rounds all activations with one scale, so every row is scaled to a largest magnitude of 1 first: else one
+ * large row, as vision towers have, would leave the others few steps.
+ */
+function byteProduct(
+  graph: GraphBuilder,
+  input: Value,
+  source: TensorSource,
+  rowScales: TensorSource,
+  bias: readonly Value[],
+): Value {
+  const sizes = graph.add('Abs', [input]);
+  const largest = graph.add('ReduceMax', [sizes, graph.integers([-1])], { keepdims: 1 });
+  // A row of zeros stays one.
+  const scale = graph.add('Max', [largest, graph.scalar(SMALLEST_ROW)]);
+  const scaled = graph.add('Div', [input, scale]);
+  const inputs = [scaled, graph.weight(source), graph.weight(rowScales)];
+  const product = graph.add('Mul', [graph.add('DynamicQuantizeMatMul', inputs), scale]);
+  return bias.length > 0 ? graph.add('Add', [product, ...bias]) : product;
+}
+
+const SMALLEST_ROW = 1e-20;
 
 function floatProduct(graph: GraphBuilder, input: Value, matrix: Value, bias: readonly Value[]): Value {
   if (!graph.target.onDevice) return graph.add('Gemm', [input, matrix, ...bias], { transB: 1 });

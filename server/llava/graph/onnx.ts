@@ -49,6 +49,7 @@ const DATA_TYPE: Record<ElementType | TensorSource['dtype'], number> = {
   F16: 10,
   BF16: 16,
   U8: 2,
+  I8: 3,
 };
 const ATTRIBUTE_FLOAT = 1;
 const ATTRIBUTE_INT = 2;
@@ -61,6 +62,7 @@ const MICROSOFT_OPSET = 1;
 
 /** Operators of onnxruntime's own domain that the graphs use; everything else is standard ONNX. */
 const MICROSOFT_OPERATORS = new Set([
+  'DynamicQuantizeMatMul',
   'FusedMatMul',
   'GroupQueryAttention',
   'MatMulNBits',
@@ -68,6 +70,9 @@ const MICROSOFT_OPERATORS = new Set([
   'RotaryEmbedding',
   'SkipSimplifiedLayerNormalization',
 ]);
+
+/** Those whose weights are rearranged when a graph is loaded. */
+const PREPACKED = new Set(['DynamicQuantizeMatMul', 'MatMulNBits']);
 
 interface Node {
   operator: string;
@@ -219,7 +224,7 @@ export class GraphBuilder {
       .message(7, (graph) => this.writeGraph(graph, folder))
       .message(8, (opset) => opset.string(1, '').integer(2, ONNX_OPSET))
       .message(8, (opset) => opset.string(1, 'com.microsoft').integer(2, MICROSOFT_OPSET));
-    const prepack = this.nodes.some(({ operator }) => operator === 'MatMulNBits');
+    const prepack = this.nodes.some(({ operator }) => PREPACKED.has(operator));
     return { bytes: model.finish(), weightsFolder: folder, prepack };
   }
 
