@@ -107,10 +107,10 @@ interface TestedDevice {
 
 async function tested(models: Options['models']): Promise<TestedDevice> {
   const devices = machineDevices();
-  const choose = async (halfPrecision: boolean): Promise<{ plan: DevicePlan; note: string | undefined }> =>
-    devices.choose('webgpu', { signal: new AbortController().signal, halfPrecision });
-  const { plan: full, note } = await choose(false);
-  const half = models.some(({ precision }) => computesInHalf(precision)) ? (await choose(true)).plan : full;
+  const choose = async (precision: Precision): Promise<{ plan: DevicePlan; note: string | undefined }> =>
+    devices.choose('webgpu', { signal: new AbortController().signal, precision });
+  const { plan: full, note } = await choose('fp32');
+  const half = models.some(({ precision }) => computesInHalf(precision)) ? (await choose('fp16')).plan : full;
   const verdicts = (await devices.known()).flatMap(({ device, attention, float, tested: found }) =>
     device === 'webgpu' && found ? [{ attention, float, verdict: found.verdict }] : [],
   );

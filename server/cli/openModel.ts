@@ -1,11 +1,11 @@
 import path from 'node:path';
 
 import { InferenceChild } from '../inference/child';
-import { deviceFor, Devices } from '../inference/devices';
+import { Devices } from '../inference/devices';
 import { tryDevice } from '../inference/deviceTrial';
 import { VerdictFile } from '../inference/deviceVerdicts';
 import { defaultCacheDirectory } from '../llava/cacheDirectory';
-import { computesInHalf, type PrecisionChoice } from '../llava/checkpoint/precision';
+import type { PrecisionChoice } from '../llava/checkpoint/precision';
 import { LlavaModel } from '../llava/model';
 import type { DeviceChoice } from '../llava/runtime/device';
 import type { ProgressLine } from './progress';
@@ -30,9 +30,9 @@ export async function openModel(
   signal: AbortSignal,
   progress: ProgressLine,
 ): Promise<LlavaModel> {
-  const { plan, note } = await machineDevices().choose(deviceFor(command.device, command.precision), {
+  const { plan, note } = await machineDevices().choose(command.device, {
     signal,
-    halfPrecision: computesInHalf(command.precision),
+    precision: command.precision,
     onProgress: progress.show,
   });
   progress.clear();

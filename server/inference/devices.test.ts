@@ -226,6 +226,13 @@ describe('auto', () => {
   });
 });
 
+it('auto is the CPU, untested, for a precision that only the CPU has', async () => {
+  const { devices: found, tests } = devices({ webgpu: PASSED });
+  const { plan } = await found.choose('auto', { ...options(), precision: 'q4q8' });
+  expect(plan.device).toBe('cpu');
+  expect(tests).toEqual([]);
+});
+
 describe('a device by name', () => {
   it('the CPU needs no test', async () => {
     const { devices: found, tests } = devices({});
@@ -261,9 +268,9 @@ describe('a device by name', () => {
 });
 
 describe('half precision', () => {
-  const half = (): ReturnType<typeof options> & { halfPrecision: boolean } => ({
+  const half = (): ReturnType<typeof options> & { precision: 'fp16' } => ({
     ...options(),
-    halfPrecision: true,
+    precision: 'fp16',
   });
 
   it('has a test of its own, which nothing that was found in float32 replaces', async () => {

@@ -1,5 +1,5 @@
 import { version as runtimeVersion } from 'onnxruntime-node/package.json';
-import type { PrecisionChoice } from '../llava/checkpoint/precision';
+import { computesInHalf, hasByteTower, type PrecisionChoice } from '../llava/checkpoint/precision';
 import { DeviceError } from '../llava/errors';
 import {
   type AttentionKernel,
@@ -37,8 +37,8 @@ export interface DeviceReport extends DevicePlan {
 
 export interface DeviceOptions {
   readonly signal: AbortSignal;
-  /** It shall compute in half precision: only a device that does, and does it right, is chosen. */
-  readonly halfPrecision?: boolean;
+  /** A device that computes in it, and does it right, is chosen. @default 'auto' */
+  readonly precision?: PrecisionChoice;
   readonly onProgress?: (progress: Progress) => void;
 }
 
@@ -69,7 +69,9 @@ export class Devices {
    * silently; where half precision was asked for and no device has it. CancelledError.
    */
   async choose(choice: DeviceChoice, options: DeviceOptions): Promise<ChosenDevice> {
-    const half = options.halfPrecision === true;
+    const { precision = 'auto' } = options;
+    if (choice === 'auto' && hasByteTower(precision)) return { plan: CPU_PLAN, note: undefined };
+    const half = computesInHalf(precision);
     const plain = (device: Device): DevicePlan => ({
       device,
       attention: 'plain',
@@ -195,11 +197,6 @@ export class Devices {
   #identity(): Promise<string> {
     return (this.#options.identity ?? driverIdentity)();
   }
-}
-
-/** What the choice means for a precision: vision towers in 8 bits are for the CPU. */
-export function deviceFor(choice: DeviceChoice, precision: PrecisionChoice): DeviceChoice {
-  return choice === 'auto' && precision === 'q4q8' ? 'cpu' : choice;
 }
 
 /** The kernels that the engine can emit for a device, the safest first. */

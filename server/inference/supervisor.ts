@@ -1,10 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { computesInHalf } from '../llava/checkpoint/precision';
 import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { formatParameters } from '../traceView/wording';
 import { InferenceChild } from './child';
-import { deviceFor, Devices } from './devices';
+import { Devices } from './devices';
 import { tryDevice } from './deviceTrial';
 import { VerdictFile } from './deviceVerdicts';
 import { describeExit, InferenceCrashedError, InferenceStoppedError, type ProcessExit } from './errors';
@@ -343,11 +342,7 @@ export class Supervisor {
     });
     try {
       const { device, ...model } = choice;
-      const halfPrecision = computesInHalf(choice.precision);
-      const { plan, note } = await this.#devices.choose(deviceFor(device, choice.precision), {
-        ...context,
-        halfPrecision,
-      });
+      const { plan, note } = await this.#devices.choose(device, { ...context, precision: choice.precision });
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
       const start = performance.now();

@@ -48,7 +48,7 @@ export function hasFourBits(precision: Precision): boolean {
 }
 
 /** Whether the vision tower's matrices have 8 bits, which only the CPU multiplies. */
-export function hasByteTower(precision: Precision): boolean {
+export function hasByteTower(precision: PrecisionChoice): boolean {
   return precision === 'q4q8';
 }
 

@@ -128,7 +128,7 @@ async function writeTurned(
   const codes = new Int8Array(rows * columns);
   const scales = new Float32Array(rows);
   let row = 0;
-  await input.read(Math.max(1, Math.floor(CHUNK / columns)) * columns, async (chunk) => {
+  await input.read(Math.max(1, Math.floor(CHUNK / columns)) * columns, (chunk) => {
     try {
       turnRows(chunk, columns, { codes, scales, firstRow: row });
     } catch (error) {
@@ -136,7 +136,6 @@ async function writeTurned(
       throw notFinite(input.source, row + Math.floor(error.index / columns), error.index % columns);
     }
     row += chunk.length / columns;
-    await Promise.resolve();
   });
   await output.write(new Uint8Array(codes.buffer));
   await output.write(new Uint8Array(scales.buffer));
@@ -200,7 +199,7 @@ class Input {
   ) {}
 
   /** Hands out `count` numbers at a time; the array is used again for the next ones. */
-  async read(count: number, use: (values: Float32Array) => Promise<void>): Promise<void> {
+  async read(count: number, use: (values: Float32Array) => Promise<void> | void): Promise<void> {
     const { dtype, file, offset, byteLength } = this.source;
     const size = dtype === 'F32' ? 4 : 2;
     const all = byteLength / size;

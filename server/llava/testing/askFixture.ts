@@ -48,6 +48,19 @@ export function comparableSteps({ result }: FixtureAnswer, other: FixtureAnswer)
   return parts < 0 ? ids.length : parts + 1;
 }
 
+/** Logits of two greedy answers within `tolerance` of their scale, as far as they are one text: that must be `atLeast` tokens. */
+export function expectCloseLogits(
+  actual: FixtureAnswer,
+  expected: FixtureAnswer,
+  tolerance: number,
+  atLeast: number,
+): void {
+  const steps = comparableSteps(actual, expected);
+  expect(steps).toBeGreaterThanOrEqual(atLeast);
+  for (let step = 0; step < Math.min(steps, actual.logits.length); step++)
+    expectClose(actual.logits[step], expected.logits[step], tolerance);
+}
+
 /** What two runs of a question have to agree on; numbers within 2e-4 of their scale, as with the reference. */
 export function expectSame(actual: FixtureAnswer, expected: FixtureAnswer): void {
   expect(actual.result.answerTokenIds).toEqual(expected.result.answerTokenIds);
