@@ -4,6 +4,7 @@ import {
   cacheBytes,
   decodeMacs,
   fastVRatio,
+  lastLayerShare,
   plainLayerMacs,
   prefillCost,
   prefillMacs,
@@ -93,6 +94,13 @@ describe('multiply-accumulates', () => {
         });
         expect(decoder).toBe(macs(decoderProducts(config, tokens, tokens)));
       }
+    }
+  });
+
+  it('of the last layer for all rows are those of q, k and v', () => {
+    for (const tokens of [1, 612]) {
+      const layer = decoderProducts(LLAVA_7B, tokens, tokens).slice(0, 7 + 2 * 32);
+      expect(lastLayerShare(LLAVA_7B.text, tokens)).toBeCloseTo(macs(layer.slice(0, 3)) / macs(layer), 12);
     }
   });
 

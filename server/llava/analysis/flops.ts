@@ -3,7 +3,8 @@ import { featureStates, type LlavaConfig, patchesPerSide, type TextConfig } from
 /**
  * Multiply-accumulates (MACs; one is two FLOPs) of the matrix products of a LLaVA model. Norms, activations, softmax and
  * rotary embeddings are left out, as the papers leave them out; attention is counted over all pairs, as they count it, although a causal
- * mask needs only half of them. A long prompt, which goes through the decoder in chunks of rows, computes little more than that half.
+ * mask needs only half of them. A long prompt, which goes through the decoder in chunks of rows, computes little more than that half. The
+ * last layer is counted like the others, although one row of it is wanted ({@link lastLayerShare}).
  */
 
 /** How much of the model one prompt uses. */
@@ -75,6 +76,12 @@ export function towerMacs(config: LlavaConfig): number {
 
 function projectorMacsPerToken({ vision, text, visionFeatureLayer }: LlavaConfig): number {
   return vision.hiddenSize * visionFeatureLayer.length * text.hiddenSize + text.hiddenSize ** 2;
+}
+
+/** What of the decoder's last layer a prefill computes for all rows, and not for the last one alone: queries, keys and values. */
+export function lastLayerShare(text: TextConfig, rows: number): number {
+  const width = (text.numAttentionHeads + 2 * text.numKeyValueHeads) * text.headDim;
+  return (rows * text.hiddenSize * width) / decoderLayerMacs(text, rows, rows);
 }
 
 /** q, k, v and output projections (grouped-query: fewer keys and values), scores and mix over `keys`, gated feed-forward. */

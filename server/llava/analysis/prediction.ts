@@ -2,7 +2,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint';
 import { decoderBytes, type Precision } from '../checkpoint/precision';
 import { unreducedTokens } from '../imagePlan';
 import type { Size } from '../vision/anyres';
-import { cacheBytes, type PrefillCost, prefillCost } from './flops';
+import { cacheBytes, lastLayerShare, type PrefillCost, prefillCost } from './flops';
 import { peakBytes, planOfSize } from './memory';
 import { weightMemory } from './weightMemory';
 
@@ -20,6 +20,7 @@ export interface Prediction {
   readonly cost: PrefillCost;
   /** Of the prompt, text included, in every layer of the decoder. */
   readonly rows: number;
+  /** Layers of the decoder that all rows go through; the last one is a fraction. */
   readonly layers: number;
   /** Weights of the vocabulary projection, which are read for one row. */
   readonly headBytes: number;
@@ -48,7 +49,9 @@ export function predictQuestion(
   const head = decoderBytes({ ...config, text: { ...config.text, numHiddenLayers: 0 } }, precision);
   return {
     imageTokens,
-    ...{ rows, layers, headBytes: head },
+    rows,
+    layers: layers - 1 + lastLayerShare(config.text, rows),
+    headBytes: head,
     pixelValues: plan.inputs.length * 3 * config.vision.imageSize ** 2,
     cost: prefillCost(config, { images: plan.inputs.length, projected, tokensPerLayer }),
     cacheBytes: cacheBytes(config.text, tokensPerLayer),

@@ -5,6 +5,8 @@ import { decoderBytes, type Precision } from '../checkpoint/precision';
 import { planSidecar, withSidecar } from '../checkpoint/sidecarPlan';
 import { Decoding, labelRows } from '../decoding';
 import { hashOf } from '../featureCache';
+import { chunkStarts } from '../promptChunks';
+import { createDecoderRunner } from '../runtime/createDecoderRunner';
 import { CPU_PLAN } from '../runtime/device';
 import { GraphSessions } from '../runtime/graphSessions';
 import { floatTensor } from '../runtime/session';
@@ -156,38 +158,52 @@ async function measureDecoder(
     weightsOf(shallow, precision, 'model.language_model.', 'lm_head.'),
     CPU_PLAN,
   );
-  const start = (length: number): Decoding =>
-    new Decoding(
-      {
-        text,
-        sessions,
-        reductions: [],
-        shape: { layers, hasClassToken: false, imageTokens: length - 1 },
-        signal: undefined,
-        stages: [],
-        contextId: 0,
-        onSelectionTime: () => undefined,
-      },
-      length,
-    );
   const prompt = (length: number): Parameters<Decoding['prefill']>[0] => ({
     hidden: { data: numbers(length * text.hiddenSize), rows: length, columns: text.hiddenSize },
     labels: labelRows(Array.from({ length }, (_, row) => (row === length - 1 ? 'text' : 'image'))),
     imageTokens: Array.from({ length: length - 1 }, (_, token) => token),
     raster: new Int32Array(length - 1),
   });
+  // As layers that others follow: of the last one of a decoder hardly anything is computed.
+  const passThrough = async ({ hidden, labels }: ReturnType<typeof prompt>): Promise<void> => {
+    const runner = createDecoderRunner(text, sessions, hidden.rows);
+    const starts = chunkStarts(text.numAttentionHeads, hidden.rows);
+    for (const [chunk, start] of starts.entries()) {
+      const end = starts[chunk + 1] ?? hidden.rows;
+      const positions = Array.from({ length: end - start }, (_, row) => start + row);
+      await runner.run(
+        { from: 0, to: layers, head: 'none', attention: 'mean' },
+        {
+          input: await runner.select(hidden, positions),
+          labels: labels.slice(start, end),
+          positions,
+          inChunks: starts.length > 1,
+        },
+      );
+    }
+    runner.dispose();
+  };
   try {
     const points: MachineSpeed['layers'][number][] = [];
     for (const length of new Set(rows.toSorted((a, b) => a - b))) {
       const input = prompt(length);
-      const time = await measure(async () => {
-        await using decoding = start(length);
-        await decoding.prefill(input);
-      });
+      const time = await measure(() => passThrough(input));
       points.push({ rows: length, ...scaled(time, 1 / layers) });
     }
     const [{ rows: shortest }] = points;
-    await using decoding = start(shortest);
+    await using decoding = new Decoding(
+      {
+        text,
+        sessions,
+        reductions: [],
+        shape: { layers, hasClassToken: false, imageTokens: shortest - 1 },
+        signal: undefined,
+        stages: [],
+        contextId: 0,
+        onSelectionTime: () => undefined,
+      },
+      shortest,
+    );
     await decoding.prefill(prompt(shortest));
     const step = await measure(() => decoding.step(0));
     return { layers: points, weightByte: scaled(step, 1 / decoderBytes(shallow, precision)) };

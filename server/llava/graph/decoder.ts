@@ -56,14 +56,26 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
   };
 
   for (let layer = part.from; layer < part.to; layer++) {
-    hidden = emitLayer(graph, tensors, text, layer, hidden, (projections) =>
-      emitAttention(graph, text, part, layer, projections, shared),
+    const goesOn = endsInOneRow(part, layer) ? (rows: Value) => lastRow(graph, rows, 0) : undefined;
+    hidden = emitLayer(
+      graph,
+      tensors,
+      text,
+      layer,
+      hidden,
+      (projections) => emitAttention(graph, text, part, layer, projections, shared),
+      goesOn,
     );
   }
 
   if (part.head === 'none') graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
-  else emitLogits(graph, text, tensors, part.head === 'last' ? lastRow(graph, hidden, 0) : hidden);
+  else emitLogits(graph, text, tensors, hidden);
   return graph.build();
+}
+
+/** Whether only the last row is wanted behind a layer: of the others keys and values are, and nothing else of them reaches the logits. */
+function endsInOneRow({ head, score, to }: DecoderGraph, layer: number): boolean {
+  return head === 'last' && score === undefined && layer === to - 1;
 }
 
 /** `logits` [rows, vocabulary] of hidden states [rows, dim]. */
@@ -128,8 +140,9 @@ function emitCausalMasks(graph: GraphBuilder): SharedInputs['mask'] {
 }
 
 /**
- * One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. The second sum is not left to the next layer's
- * norm: what a layer computes must not depend on where the decoder is cut.
+ * One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. Where it does so for some rows only, `goesOn`
+ * takes these of the input. The second sum is not left to the next layer's norm: what a layer computes must not depend on where the
+ * decoder is cut.
  */
 export function emitLayer(
   graph: GraphBuilder,
@@ -138,6 +151,7 @@ export function emitLayer(
   layer: number,
   input: Value,
   attend: (projections: Projections) => Value,
+  goesOn = (rows: Value): Value => rows,
 ): Value {
   const prefix = `${DECODER}.layers.${layer}`;
   const first = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
@@ -145,7 +159,7 @@ export function emitLayer(
   const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
 
   const norm = `${prefix}.post_attention_layernorm`;
-  const both = [input, projected] as const;
+  const both = [goesOn(input), projected] as const;
   const { sum, normed: second } = addAndNorm(graph, tensors, both, norm, text.rmsNormEps);
   const width = text.intermediateSize;
   const branches = [
@@ -175,7 +189,10 @@ function emitProjections(
   return { query, key, value };
 }
 
-/** Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]. */
+/**
+ * Grouped-query attention; `groups` query heads share one key/value head. Returns [n, heads * headDim]; [1, heads * headDim] where the
+ * layer {@link endsInOneRow}.
+ */
 function emitAttention(
   graph: GraphBuilder,
   text: TextConfig,
@@ -184,14 +201,17 @@ function emitAttention(
   projections: Projections,
   { rotary, scaledRotary, mask: maskOf }: SharedInputs,
 ): Value {
-  const mask = maskOf(windowOf(text, layer));
+  const queries = endsInOneRow(part, layer)
+    ? (rows: Value, axis: number): Value => lastRow(graph, rows, axis)
+    : (rows: Value): Value => rows;
+  const mask = queries(maskOf(windowOf(text, layer)), 0);
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   // [kvHeads, groups, n, headDim], and [kvHeads, 1, n, headDim] for keys and values
   const byHead = (rows: Value, groups: number): Value => {
     const shaped = graph.add('Reshape', [rows, graph.integers([-1, kvHeads, groups, headDim])]);
     return graph.add('Transpose', [shaped], { perm: [1, 2, 0, 3] });
   };
-  const query = turn(graph, byHead(projections.query, heads / kvHeads), scaledRotary);
+  const query = queries(turn(graph, byHead(projections.query, heads / kvHeads), scaledRotary), 2);
   const key = turn(graph, byHead(projections.key, 1), rotary);
   const value = byHead(projections.value, 1);
   graph.output(`key.${layer}`, key, 'float32', [kvHeads, 1, 'n', headDim]);
@@ -209,7 +229,7 @@ function emitAttention(
       graph.input(`${name}.${layer}`, 'float32', [kvHeads, 1, `capacity.${layer}`, headDim]),
     );
     const bias = graph.input(`bias.${layer}`, 'float32', ['biasRows', `capacity.${layer}`]);
-    const pastScores = graph.add('Add', [scoresOver(pastKey), bias]);
+    const pastScores = graph.add('Add', [scoresOver(pastKey), queries(bias, 0)]);
     const scores = graph.add('Concat', [pastScores, newScores], { axis: 3 });
     probabilities = graph.add('Softmax', [scores], { axis: -1 });
     const capacity = graph.add('Shape', [pastKey], { start: 2, end: 3 });
