@@ -66,6 +66,7 @@ const MICROSOFT_OPERATORS = new Set([
   'FusedMatMul',
   'GroupQueryAttention',
   'MatMulNBits',
+  'MultiHeadAttention',
   'QuickGelu',
   'RotaryEmbedding',
   'SkipSimplifiedLayerNormalization',

@@ -77,30 +77,26 @@ function emitEncoderLayer(
   signals: VisionSignals,
 ): Value {
   const prefix = `${TOWER}.encoder.layers.${layer}`;
-  const heads = vision.numAttentionHeads;
-  const size = vision.hiddenSize / heads;
-
   const normed = layerNorm(graph, tensors, input, `${prefix}.layer_norm1`, vision.layerNormEps);
-  const project = (name: string): Value =>
-    linear(graph, tensors, normed, `${prefix}.self_attn.${name}_proj`, true);
-  const query = splitHeads(graph, project('q'), heads, size);
-  const keyRows = project('k');
-  const key = splitHeads(graph, keyRows, heads, size);
-  const value = splitHeads(graph, project('v'), heads, size);
-  const keyColumns = graph.add('Transpose', [key], { perm: [0, 2, 1] });
-  const scaled = graph.add('Mul', [query, graph.scalar(1 / Math.sqrt(size))]);
-  const probabilities = graph.add('Softmax', [graph.add('MatMul', [scaled, keyColumns])], { axis: -1 });
-  const mixed = joinHeads(graph, graph.add('MatMul', [probabilities, value]), vision.hiddenSize);
+  const [query, key, value] = ['q_proj', 'k_proj', 'v_proj'].map((name): Projection => {
+    const projection = `${prefix}.self_attn.${name}`;
+    return {
+      product: linear(graph, tensors, normed, projection, false),
+      bias: weight(graph, tensors, `${projection}.bias`),
+    };
+  });
+  const mixed = emitAttention(graph, vision, query, key, value, tokens);
+  if (signals.attention) emitAttentionSignal(graph, vision, query, key, tokens);
+  if (signals.keys) {
+    const keyMean = graph.add('ReduceMean', [headsOf(graph, vision, key), graph.integers([0])], {
+      keepdims: 0,
+    });
+    graph.floatOutput('keys', keyMean, [tokens, headSize(vision)]);
+  }
   const attended = graph.add('Add', [
     input,
     linear(graph, tensors, mixed, `${prefix}.self_attn.out_proj`, true),
   ]);
-
-  if (signals.attention) emitAttentionSignal(graph, vision, probabilities, tokens);
-  if (signals.keys) {
-    const keyMean = graph.add('ReduceMean', [key, graph.integers([0])], { keepdims: 0 });
-    graph.floatOutput('keys', keyMean, [tokens, size]);
-  }
 
   const second = layerNorm(graph, tensors, attended, `${prefix}.layer_norm2`, vision.layerNormEps);
   const widened = activate(
@@ -111,25 +107,78 @@ function emitEncoderLayer(
   return graph.add('Add', [attended, linear(graph, tensors, widened, `${prefix}.mlp.fc2`, true)]);
 }
 
-/** `attention` [patches] of probabilities [heads, tokens, tokens]. */
+/** A linear layer before its bias is added [tokens, hidden]. */
+interface Projection {
+  readonly product: Value;
+  readonly bias: Value;
+}
+
+function headSize({ hiddenSize, numAttentionHeads }: VisionConfig): number {
+  return hiddenSize / numAttentionHeads;
+}
+
+/** [heads, tokens, size] */
+function headsOf(graph: GraphBuilder, vision: VisionConfig, { product, bias }: Projection): Value {
+  const rows = graph.add('Add', [product, bias]);
+  return splitHeads(graph, rows, vision.numAttentionHeads, headSize(vision));
+}
+
+/**
+ * -> [tokens, hidden]. In one node where the processor has it: it goes through the keys block by block and adds the biases on the way, so
+ * that scores [heads, tokens, tokens] never lie in memory. On devices the same node has been seen to compute wrong numbers.
+ */
+function emitAttention(
+  graph: GraphBuilder,
+  vision: VisionConfig,
+  query: Projection,
+  key: Projection,
+  value: Projection,
+  tokens: number,
+): Value {
+  const { hiddenSize, numAttentionHeads } = vision;
+  const projections = [query, key, value];
+  if (graph.target.onDevice || graph.float !== 'float32') {
+    const [queries, keys, values] = projections.map((each) => headsOf(graph, vision, each));
+    const probabilities = emitProbabilities(graph, vision, queries, keys);
+    return joinHeads(graph, graph.add('MatMul', [probabilities, values]), hiddenSize);
+  }
+  const inputs = projections.map(({ product }) =>
+    graph.add('Reshape', [product, graph.integers([1, tokens, hiddenSize])]),
+  );
+  const biases = projections.map(({ bias }) => bias);
+  const mixed = graph.add('MultiHeadAttention', [...inputs, graph.add('Concat', biases, { axis: 0 })], {
+    num_heads: numAttentionHeads,
+  });
+  return graph.add('Reshape', [mixed, graph.integers([tokens, hiddenSize])]);
+}
+
+/** Of queries [heads, n, size] over keys [heads, tokens, size]: [heads, n, tokens]. */
+function emitProbabilities(graph: GraphBuilder, vision: VisionConfig, queries: Value, keys: Value): Value {
+  const columns = graph.add('Transpose', [keys], { perm: [0, 2, 1] });
+  const scaled = graph.add('Mul', [queries, graph.scalar(1 / Math.sqrt(headSize(vision)))]);
+  return graph.add('Softmax', [graph.add('MatMul', [scaled, columns])], { axis: -1 });
+}
+
+/** `attention` [patches]: what {@link VisionSignals} says of it, computed beside the attention itself. */
 function emitAttentionSignal(
   graph: GraphBuilder,
   vision: VisionConfig,
-  probabilities: Value,
+  query: Projection,
+  key: Projection,
   tokens: number,
 ): void {
-  if (vision.hasClassToken) {
-    // The CLS query's row without the CLS key: [heads, 1, patches].
-    const row = graph.add('Slice', [
-      probabilities,
-      graph.integers([0, 1]),
-      graph.integers([1, tokens]),
-      graph.integers([1, 2]),
-    ]);
-    const sum = graph.add('ReduceSum', [row, graph.integers([0, 1])], { keepdims: 0 });
-    graph.floatOutput('attention', sum, [tokens - 1]);
-  } else {
+  const keys = headsOf(graph, vision, key);
+  if (!vision.hasClassToken) {
+    const probabilities = emitProbabilities(graph, vision, headsOf(graph, vision, query), keys);
     const received = graph.add('ReduceMean', [probabilities, graph.integers([0, 1])], { keepdims: 0 });
     graph.floatOutput('attention', received, [tokens]);
+    return;
   }
+  const slice = (rows: Value, from: number, to: number, axis: number): Value =>
+    graph.add('Slice', [rows, graph.integers([from]), graph.integers([to]), graph.integers([axis])]);
+  const queryOfClass = { product: slice(query.product, 0, 1, 0), bias: query.bias };
+  const row = emitProbabilities(graph, vision, headsOf(graph, vision, queryOfClass), keys);
+  const onPatches = slice(row, 1, tokens, 2);
+  const sum = graph.add('ReduceSum', [onPatches, graph.integers([0, 1])], { keepdims: 0 });
+  graph.floatOutput('attention', sum, [tokens - 1]);
 }
