@@ -24,7 +24,7 @@ describe('the detector of text-like patches, on pages where the browser says whe
       if (!textRects) continue;
       const decoded = await decodeImage(await readFile(path.join(REAL_SCREENS, image)));
       const { pixels, source } = preprocessImage(decoded, preprocessor, 'pad', patchSize);
-      const found = new Set(textPatches({ rows: side, columns: side, pixels }));
+      const found = new Set(textPatches({ rows: side, columns: side, pixels: pixels() }));
       const cell = source.width / side;
       for (let patch = 0; patch < side * side; patch++) {
         const x = source.x + (patch % side) * cell;

@@ -55,7 +55,7 @@ export async function pictureFacts(model: LlavaModel, { folder, image }: Subject
   const decoded = await decodeImage(bytes);
   const { patchSize, imageSize } = checkpoint.config.vision;
   const side = Math.floor(imageSize / patchSize);
-  const { pixels } = preprocessImage(decoded, checkpoint.preprocessor, 'pad', patchSize);
+  const pixels = preprocessImage(decoded, checkpoint.preprocessor, 'pad', patchSize).pixels();
   const { trace } = await model.ask({
     images: [bytes],
     question: '?',

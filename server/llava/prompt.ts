@@ -81,9 +81,9 @@ export async function prepareImages(
     prepared.push({
       plan,
       inputs: [() => square.pixelValues, ...(cut?.tiles ?? [])],
-      pixels: [() => square.pixels, ...(cut ? [() => cut.pixels()] : [])],
+      pixels: [() => square.pixels(), ...(cut ? [() => cut.pixels()] : [])],
       text,
-      unshrunk: content && (() => preprocessImage(decoded, preprocessor, fit, vision.patchSize).pixels),
+      unshrunk: content && (() => preprocessImage(decoded, preprocessor, fit, vision.patchSize).pixels()),
     });
     firstId = plan.endId;
   }

@@ -10,8 +10,8 @@ import { resample, type RgbImage } from './resample';
 export interface PreprocessedImage {
   /** Normalised [3, size, size]. */
   readonly pixelValues: Float32Array;
-  /** The same pixels before normalisation, by patch. */
-  readonly pixels: PatchPixels;
+  /** The same pixels before normalisation, by patch: cut when they are first asked for, most questions never do before their answer. */
+  pixels(): PatchPixels;
   /** What the patches cover, in source pixels: the rectangle of a {@link TileLayout}. */
   readonly source: PixelRect;
 }
@@ -51,9 +51,10 @@ export function preprocessImage(
     filter,
   });
   const rgb = width === size && height === size ? picture : paste(picture, width, height, size, background);
+  let cut: PatchPixels | undefined;
   return {
     pixelValues: normalize(rgb, size, preprocessor),
-    pixels: cutPatches(rgb, patches, patches, patchSize, size),
+    pixels: () => (cut ??= cutPatches(rgb, patches, patches, patchSize, size)),
     source: coveredByPatches(shrunk.source, size, patchSize),
   };
 }
@@ -188,9 +189,18 @@ function normalize(
     const [center, spread] = [Math.fround(mean[channel]), Math.fround(std[channel])];
     for (let value = 0; value < 256; value++)
       table[value] = Math.fround(Math.fround(value * rescaleFactor) - center) / spread;
-    for (let i = 0; i < area; i++) values[channel * area + i] = table[rgb[i * 3 + channel]];
+    lookUp(values.subarray(channel * area, (channel + 1) * area), table, rgb, channel);
   }
   return values;
+}
+
+/** @param rgb [values.length, 3] */
+function lookUp(values: Float32Array, table: Float32Array, rgb: Uint8Array, channel: number): void {
+  let source = channel;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = table[rgb[source]];
+    source += 3;
+  }
 }
 
 /** @param rgb [.., width, 3]; what lies behind the last patch of a row or column is left out */

@@ -132,6 +132,51 @@ describe('resample', () => {
     expect([...resample(repeated, upright)]).toEqual(rows.flatMap(single));
   });
 
+  it.each([
+    [2, 1],
+    [3, 2],
+  ] as const)('mixes rows by the weights of filter %i, whether they repeat or not', (filter, radius) => {
+    const shape = (x: number): number => {
+      const t = Math.abs(x);
+      if (filter === 2) return Math.max(0, 1 - t);
+      if (t < 1) return 1.5 * t ** 3 - 2.5 * t ** 2 + 1;
+      return t < 2 ? -0.5 * t ** 3 + 2.5 * t ** 2 - 4 * t + 2 : 0;
+    };
+    for (const repeats of [1, 2, 3, 7, 25]) {
+      // Each row is of one colour, so that the horizontal pass changes nothing.
+      const [width, height, wanted] = [60, 97, 23];
+      const values = Array.from({ length: height }, () => integer(0, 255));
+      values.forEach((_, row) => (values[row] = values[row - (row % repeats)]));
+      const rgb = Uint8Array.from(values.flatMap((value) => new Array<number>(width * 3).fill(value)));
+      const result = resample(
+        { width, height, rgb },
+        {
+          canvas: whole(width, height),
+          fill: [0, 0, 0],
+          scaled: { width: 4, height: wanted },
+          window: whole(4, wanted),
+          filter,
+        },
+      );
+      const scale = height / wanted;
+      for (let y = 0; y < wanted; y++) {
+        const center = (y + 0.5) * scale;
+        const low = Math.max(0, Math.trunc(center - radius * scale + 0.5));
+        const high = Math.min(height, Math.trunc(center + radius * scale + 0.5));
+        const rows = values.slice(low, high);
+        const weights = rows.map((_, index) => shape((low + index - center + 0.5) / scale));
+        const total = weights.reduce((sum, weight) => sum + weight, 0);
+        // The sum of whole numbers is exact: below 2^31 in size.
+        const mixed = rows.reduce(
+          (sum, value, index) => sum + value * Math.round((weights[index] / total) * 2 ** 22),
+          2 ** 21,
+        );
+        const expected = Math.min(255, Math.max(0, Math.floor(mixed / 2 ** 22)));
+        expect([...result.subarray(y * 12, (y + 1) * 12)]).toEqual(new Array(12).fill(expected));
+      }
+    }
+  });
+
   it('averages: a bilinear halving of a checkerboard is grey', () => {
     const rgb = Uint8Array.from({ length: 16 * 16 * 3 }, (_, i) => {
       const pixel = Math.floor(i / 3);

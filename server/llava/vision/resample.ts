@@ -81,35 +81,76 @@ function horizontalThenVertical(image: RgbImage, resampling: Resampling): Uint8A
   const fillRow = new Uint8Array(window.width * 3);
   for (let x = 0; x < window.width; x++)
     for (let c = 0; c < 3; c++) fillRow[x * 3 + c] = toByte(HALF + fill[c] * columns.total[x]);
-
-  // The result where the image does not reach: for a thin image in a wide square that is nearly everywhere.
   const output = new Uint8Array(window.height * fillRow.length);
-  for (let y = 0; y < window.height; y++)
-    for (let i = 0; i < fillRow.length; i++)
-      output[y * fillRow.length + i] = toByte(HALF + fillRow[i] * rows.total[y]);
+  fillRows(output, fillRow, rows.total);
   if (rows.from === rows.to || columns.from === columns.to) return output;
 
-  // Each image row goes through the horizontal pass once and is added to the few output rows that it reaches.
   const offset = columns.from * 3;
-  const width = (columns.to - columns.from) * 3;
-  const sums = new Int32Array((rows.to - rows.from) * width);
-  for (let y = rows.from; y < rows.to; y++)
-    for (let i = 0; i < width; i++)
-      sums[(y - rows.from) * width + i] = HALF + fillRow[offset + i] * rows.outside[y];
-  const row = new Uint8Array(width);
-  let first = rows.from;
-  for (let sourceRow = rows.begin[rows.from]; sourceRow < rows.end[rows.to - 1]; sourceRow++) {
-    while (rows.end[first] <= sourceRow) first++;
-    // Screenshots are full of rows that equal the one above; comparing is much cheaper than the pass.
-    if (sourceRow === rows.begin[rows.from] || !equalsRowAbove(image, sourceRow))
-      horizontalPass(image, sourceRow, columns, fill, row);
-    for (let y = first; y < rows.to && rows.begin[y] <= sourceRow; y++)
-      addScaled(sums, (y - rows.from) * width, row, rows.values[rows.at[y] + sourceRow]);
+  const reached = scaleRows(image, rows.begin[rows.from], rows.end[rows.to - 1], columns, fill);
+  const fillPart = fillRow.subarray(offset, columns.to * 3);
+  const sums = new Int32Array(fillPart.length);
+  for (let y = rows.from; y < rows.to; y++) {
+    sums.fill(HALF);
+    if (rows.outside[y] !== 0) addRow(sums, fillPart, 0, rows.outside[y]);
+    verticalPass(sums, reached, rows, y);
+    writeBytes(output, y * fillRow.length + offset, sums);
   }
-  for (let y = rows.from; y < rows.to; y++)
-    for (let i = 0; i < width; i++)
-      output[y * fillRow.length + offset + i] = toByte(sums[(y - rows.from) * width + i]);
   return output;
+}
+
+/**
+ * The result where the image does not reach, in all rows: for a thin image in a wide square that is nearly everywhere.
+ *
+ * @param output [totals.length, fillRow.length]   @param totals the sum of each row's weights, of which there are few different ones
+ */
+function fillRows(output: Uint8Array, fillRow: Uint8Array, totals: Int32Array): void {
+  const width = fillRow.length;
+  const known = new Map<number, number>();
+  const sums = new Int32Array(width);
+  for (let y = 0; y < totals.length; y++) {
+    const same = known.get(totals[y]);
+    if (same !== undefined) {
+      output.copyWithin(y * width, same, same + width);
+      continue;
+    }
+    sums.fill(HALF);
+    addRow(sums, fillRow, 0, totals[y]);
+    writeBytes(output, y * width, sums);
+    known.set(totals[y], y * width);
+  }
+}
+
+/** Image rows behind the horizontal pass. Equal neighbours are there once: screenshots are full of them. */
+interface ScaledRows {
+  /** [different rows, width]: the columns that the image reaches. */
+  readonly bytes: Uint8Array;
+  readonly width: number;
+  /** Where in `bytes` image row `first + i` begins. */
+  readonly at: Int32Array;
+  readonly first: number;
+}
+
+/** The horizontal pass over image rows from .. to - 1. */
+function scaleRows(
+  image: RgbImage,
+  from: number,
+  to: number,
+  columns: Taps,
+  fill: readonly [number, number, number],
+): ScaledRows {
+  const width = (columns.to - columns.from) * 3;
+  const at = new Int32Array(to - from);
+  let different = 1;
+  for (let row = from + 1; row < to; row++) {
+    // Comparing is much cheaper than the pass.
+    if (!equalsRowAbove(image, row)) different++;
+    at[row - from] = (different - 1) * width;
+  }
+  const bytes = new Uint8Array(different * width);
+  for (let row = from; row < to; row++)
+    if (row === from || at[row - from] !== at[row - from - 1])
+      horizontalPass(image, row, columns, fill, bytes, at[row - from]);
+  return { bytes, width, at, first: from };
 }
 
 function equalsRowAbove({ width, rgb }: RgbImage, row: number): boolean {
@@ -118,18 +159,67 @@ function equalsRowAbove({ width, rgb }: RgbImage, row: number): boolean {
   return Buffer.compare(rgb.subarray(start - bytes, start), rgb.subarray(start, start + bytes)) === 0;
 }
 
-/** One image row, scaled: the columns that the image reaches. */
+/** Adds the image rows that output row `y` is made of, four at a time; of equal ones the sum of their weights. */
+function verticalPass(sums: Int32Array, { bytes, at, first }: ScaledRows, rows: Taps, y: number): void {
+  const { values, begin, end } = rows;
+  const last = end[y] - first;
+  const origin = rows.at[y] + first;
+  const places = [0, 0, 0, 0];
+  const weights = [0, 0, 0, 0];
+  let count = 0;
+  for (let row = begin[y] - first; row < last;) {
+    const place = at[row];
+    let weight = 0;
+    for (; row < last && at[row] === place; row++) weight += values[origin + row];
+    places[count] = place;
+    weights[count] = weight;
+    if (++count < 4 && row < last) continue;
+    if (count === 1) addRow(sums, bytes, place, weight);
+    else {
+      weights.fill(0, count);
+      addFourRows(sums, bytes, places, weights);
+    }
+    count = 0;
+  }
+}
+
+function addRow(sums: Int32Array, bytes: Uint8Array, start: number, weight: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i] = (sums[i] + Math.imul(bytes[start + i], weight)) | 0;
+}
+
+function addFourRows(
+  sums: Int32Array,
+  bytes: Uint8Array,
+  [a, b, c, d]: readonly number[],
+  [weightA, weightB, weightC, weightD]: readonly number[],
+): void {
+  for (let i = 0; i < sums.length; i++) {
+    const left = (Math.imul(bytes[a + i], weightA) + Math.imul(bytes[b + i], weightB)) | 0;
+    const right = (Math.imul(bytes[c + i], weightC) + Math.imul(bytes[d + i], weightD)) | 0;
+    sums[i] = (sums[i] + left + right) | 0;
+  }
+}
+
+function writeBytes(output: Uint8Array, start: number, sums: Int32Array): void {
+  for (let i = 0; i < sums.length; i++) {
+    const value = sums[i] >> PRECISION_BITS;
+    output[start + i] = value < 0 ? 0 : value > 255 ? 255 : value;
+  }
+}
+
+/** One image row, scaled: the columns that the image reaches, into `output` from `start` on. */
 function horizontalPass(
   image: RgbImage,
   sourceRow: number,
   columns: Taps,
   fill: readonly [number, number, number],
-  row: Uint8Array,
+  output: Uint8Array,
+  start: number,
 ): void {
   const { rgb } = image;
   const { values, begin, end, at, outside } = columns;
   const base = sourceRow * image.width * 3;
-  let target = 0;
+  let target = start;
   for (let x = columns.from; x < columns.to; x++) {
     let red = HALF + fill[0] * outside[x];
     let green = HALF + fill[1] * outside[x];
@@ -143,15 +233,11 @@ function horizontalPass(
       blue = (blue + Math.imul(rgb[pixel + 2], weight)) | 0;
       pixel += 3;
     }
-    row[target] = toByte(red);
-    row[target + 1] = toByte(green);
-    row[target + 2] = toByte(blue);
+    output[target] = toByte(red);
+    output[target + 1] = toByte(green);
+    output[target + 2] = toByte(blue);
     target += 3;
   }
-}
-
-function addScaled(sums: Int32Array, base: number, row: Uint8Array, weight: number): void {
-  for (let i = 0; i < row.length; i++) sums[base + i] = (sums[base + i] + Math.imul(row[i], weight)) | 0;
 }
 
 // ---------------------------------------------------------------------------------------------- weights
