@@ -1,8 +1,8 @@
 /**
- * `npm run bench:gpu`: the whole engine on a graphics card over WebGPU, with random weights in the shapes of real models: correctness
+ * `npm run bench:gpu`: the whole engine on a graphics card, with random weights in the shapes of real models: correctness
  * against the CPU, time to the first token with and without reduction, decode rate, memory. Writes docs/results/gpu.json and gpu.md.
  *
- *   node dist/gpu.js [--models qwen-0.5b:fp32,llama-7b:q4] [--cache FOLDER] [--out FOLDER] [--rounds N] [--transformers PYTHON] [--quick]
+ *   node dist/gpu.js [--devices webgpu,cuda] [--models qwen-0.5b:fp32,llama-7b:q4] [--cache FOLDER] [--out FOLDER] [--rounds N] [--transformers PYTHON] [--quick]
  *
  * `--transformers` is a Python with torch for the card and HuggingFace transformers, which then answers about the same checkpoints in bf16
  * (bench/performance/transformersPeer.py). `--cache` keeps the random checkpoints (16 GB with a 7B model). On an adapter that is slower than the CPU nothing is written unless
@@ -15,10 +15,10 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 import { machineDevices } from '../server/cli/openModel';
-import { explain } from '../server/inference/devices';
+import { explain, WITH_HALF_PRECISION } from '../server/inference/devices';
 import { computesInHalf, type Precision, PRECISIONS } from '../server/llava/checkpoint/precision';
 import { LlavaModel } from '../server/llava/model';
-import { CPU_PLAN, type DevicePlan } from '../server/llava/runtime/device';
+import { CPU_PLAN, type Device, DEVICE_CHOICES, type DevicePlan } from '../server/llava/runtime/device';
 import { relativeError } from '../server/llava/runtime/selfTest';
 import { ROOT } from './evaluationSet';
 import { screenshot } from './performance/engineStages';
@@ -46,6 +46,7 @@ interface Options {
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      devices: { type: 'string', default: 'webgpu' },
       models: { type: 'string' },
       cache: { type: 'string', default: path.join(tmpdir(), 'fovea-bench') },
       out: { type: 'string' },
@@ -66,16 +67,19 @@ async function main(): Promise<void> {
     tokens: values.quick ? 3 : 32,
     tower: values.quick ? 'tiny' : 'clip-l-336',
   };
-  const { plans, selfTest, faster } = values.quick ? untested() : await tested(options.models);
+  const asked = values.devices.split(',').map(deviceOf);
+  const { plans, selfTest, faster } = values.quick ? untested(asked) : await tested(asked, options.models);
   console.log(selfTest);
   const folder = values.out ?? (faster ? path.join(ROOT, 'docs', 'results') : undefined);
   const models: ModelRuns[] = [];
   const peers: PeerRun[] = [];
   const references = new Map<string, Reference>();
   for (const { name, precision } of options.models) {
-    const plan = computesInHalf(precision) ? plans.half : plans.full;
     const directory = checkpoint(name, options);
-    models.push(...(await measure(name, directory, precision, plan, references, options)));
+    for (const { full, half } of plans) {
+      const plan = computesInHalf(precision) ? half : full;
+      if (plan) models.push(...(await measure(name, directory, precision, plan, references, options)));
+    }
     if (values.transformers !== undefined && !peers.some(({ model }) => model === name))
       peers.push({ model: name, ...peer(values.transformers, directory, options.tokens) });
     const results: GpuResults = {
@@ -99,32 +103,55 @@ function write(folder: string, results: GpuResults): void {
   writeFileSync(path.join(folder, 'gpu.md'), renderGpuResults(results));
 }
 
-interface TestedDevice {
-  readonly plans: { readonly full: DevicePlan; readonly half: DevicePlan };
+interface DevicePlans {
+  readonly full: DevicePlan;
+  /** Undefined where the device does not compute in half precision, or no model wants it. */
+  readonly half: DevicePlan | undefined;
+}
+
+interface TestedDevices {
+  readonly plans: readonly DevicePlans[];
   readonly selfTest: string;
   readonly faster: boolean;
 }
 
-async function tested(models: Options['models']): Promise<TestedDevice> {
-  const devices = machineDevices();
-  const choose = async (precision: Precision): Promise<{ plan: DevicePlan; note: string | undefined }> =>
-    devices.choose('webgpu', { signal: new AbortController().signal, precision });
-  const { plan: full, note } = await choose('fp32');
-  const half = models.some(({ precision }) => computesInHalf(precision)) ? (await choose('fp16')).plan : full;
-  const verdicts = (await devices.known()).flatMap(({ device, attention, float, tested: found }) =>
-    device === 'webgpu' && found ? [{ attention, float, verdict: found.verdict }] : [],
-  );
-  const lines = verdicts.map(
-    ({ attention, float, verdict }) =>
-      `webgpu, ${attention} attention${float === 'float16' ? ' in half precision' : ''}: ${explain(verdict)}.`,
-  );
-  const faster = verdicts.some(({ verdict }) => verdict.outcome === 'passed' && verdict.speedup > 1);
-  return { plans: { full, half }, selfTest: [...lines, note ?? ''].join(' ').trim(), faster };
+function deviceOf(text: string): Device {
+  const found = DEVICE_CHOICES.find((choice) => choice === text);
+  if (!found || found === 'auto' || found === 'cpu')
+    throw new Error(`"${text}" is no device of a graphics card.`);
+  return found;
 }
 
-function untested(): TestedDevice {
-  const full: DevicePlan = { device: 'webgpu', attention: 'plain' };
-  return { plans: { full, half: full }, selfTest: 'webgpu was not tested.', faster: false };
+async function tested(asked: readonly Device[], models: Options['models']): Promise<TestedDevices> {
+  const devices = machineDevices();
+  const choose = async (device: Device, precision: Precision): Promise<DevicePlan> =>
+    (await devices.choose(device, { signal: new AbortController().signal, precision })).plan;
+  const plans: DevicePlans[] = [];
+  for (const device of asked) {
+    const wanted =
+      WITH_HALF_PRECISION.includes(device) && models.some(({ precision }) => computesInHalf(precision));
+    plans.push({
+      full: await choose(device, 'fp32'),
+      half: wanted ? await choose(device, 'fp16') : undefined,
+    });
+  }
+  const verdicts = (await devices.known()).flatMap(({ device, attention, float, tested: found }) =>
+    asked.includes(device) && found ? [{ device, attention, float, verdict: found.verdict }] : [],
+  );
+  const lines = verdicts.map(
+    ({ device, attention, float, verdict }) =>
+      `${device}, ${attention} attention${float === 'float16' ? ' in half precision' : ''}: ${explain(verdict)}.`,
+  );
+  const faster = verdicts.some(({ verdict }) => verdict.outcome === 'passed' && verdict.speedup > 1);
+  return { plans, selfTest: lines.join(' '), faster };
+}
+
+function untested(asked: readonly Device[]): TestedDevices {
+  const plans = asked.map((device): DevicePlans => {
+    const full: DevicePlan = { device, attention: 'plain' };
+    return { full, half: full };
+  });
+  return { plans, selfTest: `${asked.join(', ')}: not tested.`, faster: false };
 }
 
 function modelsOf(text: string): Options['models'] {

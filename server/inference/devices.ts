@@ -21,7 +21,7 @@ const CANDIDATES: Partial<Record<NodeJS.Platform, readonly Device[]>> = {
 };
 
 /** Devices that the engine has graphs in half precision for. */
-const WITH_HALF_PRECISION: readonly Device[] = ['webgpu'];
+export const WITH_HALF_PRECISION: readonly Device[] = ['webgpu'];
 
 export interface ChosenDevice {
   readonly plan: DevicePlan;
@@ -130,9 +130,8 @@ export class Devices {
   async testAll(options: DeviceOptions): Promise<DeviceReport[]> {
     const reports: DeviceReport[] = [];
     for (const plan of this.#plans()) {
-      const useless = reports.some(
-        ({ device, tested }) => device === plan.device && tested?.verdict.outcome !== 'passed',
-      );
+      const basis = reports.find((report) => isBasis(report, plan));
+      const useless = basis !== undefined && basis.tested?.verdict.outcome !== 'passed';
       reports.push({ ...plan, tested: useless ? undefined : await this.#verdict(plan, true, options) });
     }
     return reports;
@@ -148,7 +147,7 @@ export class Devices {
     return this.candidates().flatMap((device) => [
       ...kernelsOf(device).map((attention): DevicePlan => ({ device, attention })),
       ...(WITH_HALF_PRECISION.includes(device)
-        ? [{ device, attention: 'plain', float: 'float16' } as const]
+        ? kernelsOf(device).map((attention): DevicePlan => ({ device, attention, float: 'float16' }))
         : []),
     ]);
   }
@@ -202,6 +201,14 @@ export class Devices {
 /** The kernels that the engine can emit for a device, the safest first. */
 function kernelsOf(device: Device): readonly AttentionKernel[] {
   return device === 'webgpu' ? ['plain', 'fused'] : ['plain'];
+}
+
+/** Whether one plan is of no use without the other: a kernel without the plain one, half precision without the full one. */
+function isBasis(other: DevicePlan, plan: DevicePlan): boolean {
+  if (other.device !== plan.device || other.attention !== 'plain') return false;
+  return plan.attention === 'plain'
+    ? plan.float === 'float16' && other.float !== 'float16'
+    : other.float === plan.float;
 }
 
 type Passed = Extract<DeviceVerdict, { outcome: 'passed' }>;

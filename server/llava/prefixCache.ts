@@ -29,8 +29,7 @@ const MEMORY_SHARE = 1 / 16;
  * prompt and every reduction before the decoder have done their part by then), in all layers before the first one at which
  * a reduction looks at the question. See {@link Decoding} for the conditions on the rest.
  *
- * Nothing is copied in this process's memory: a question takes a beginning out, appends its own rows to it, and puts it back without
- * them. A device's tensors cannot be cut short, so there it is copied when it is put back.
+ * Nothing is copied: a question takes a beginning out, appends its own rows to it, and puts it back without them.
  */
 export class PrefixCache {
   private readonly prefixes: LeastRecentlyUsed<Prefix>;

@@ -36,6 +36,36 @@ export function tensorInMemory(
   return { name, dtype, shape, file: '', offset: 0, byteLength: bytes.byteLength, bytes };
 }
 
+/** Rows [from, from + count) of a matrix or a vector, with the codes' scales and zero points where it is quantised. */
+export function someRows(source: TensorSource, from: number, count: number): TensorSource {
+  const { quantization } = source;
+  const [rows] = source.shape;
+  const part = (whole: TensorSource, shape: readonly number[]): TensorSource => {
+    const bytesPerRow = whole.byteLength / rows;
+    const [start, byteLength] = [from * bytesPerRow, count * bytesPerRow];
+    return {
+      ...whole,
+      name: `${whole.name}[${from}]`,
+      shape,
+      offset: whole.offset + start,
+      byteLength,
+      ...(whole.bytes ? { bytes: whole.bytes.subarray(start, start + byteLength) } : {}),
+    };
+  };
+  const values = part(source, [count, ...source.shape.slice(1)]);
+  if (!quantization) return values;
+  const shared = (whole: TensorSource): TensorSource => part(whole, [(whole.shape[0] / rows) * count]);
+  const { scales, zeroPoints } = quantization;
+  return {
+    ...values,
+    quantization: {
+      ...quantization,
+      scales: shared(scales),
+      ...(zeroPoints ? { zeroPoints: shared(zeroPoints) } : {}),
+    },
+  };
+}
+
 export interface Quantization {
   readonly bits: 4 | 8;
   /** Of the matrix; the last block of a row may be filled up. */

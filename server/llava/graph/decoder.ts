@@ -43,7 +43,7 @@ export interface DecoderGraph {
  */
 export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderGraph): OnnxModel {
   const graph = new GraphBuilder(`decoder ${part.from}-${part.to}`);
-  let hidden = graph.input('hidden', 'float32', ['n', text.hiddenSize]);
+  let residual: Residual = { base: graph.input('hidden', 'float32', ['n', text.hiddenSize]) };
   const rotary = {
     cos: graph.input('cos', 'float32', ['n', text.headDim / 2]),
     sin: graph.input('sin', 'float32', ['n', text.headDim / 2]),
@@ -57,19 +57,22 @@ export function emitDecoder(text: TextConfig, tensors: TensorMap, part: DecoderG
 
   for (let layer = part.from; layer < part.to; layer++) {
     const goesOn = endsInOneRow(part, layer) ? (rows: Value) => lastRow(graph, rows, 0) : undefined;
-    hidden = emitLayer(
+    residual = emitLayer(
       graph,
       tensors,
       text,
       layer,
-      hidden,
+      residual,
       (projections) => emitAttention(graph, text, part, layer, projections, shared),
       goesOn,
     );
   }
 
-  if (part.head === 'none') graph.output('nextHidden', hidden, 'float32', ['n', text.hiddenSize]);
-  else emitLogits(graph, text, tensors, hidden);
+  if (part.head === 'none') {
+    graph.output('nextHidden', settle(graph, residual), 'float32', ['n', text.hiddenSize]);
+  } else {
+    graph.output('logits', emitLogits(graph, text, tensors, residual), 'float32', ['rows', text.vocabSize]);
+  }
   return graph.build();
 }
 
@@ -78,11 +81,10 @@ function endsInOneRow({ head, score, to }: DecoderGraph, layer: number): boolean
   return head === 'last' && score === undefined && layer === to - 1;
 }
 
-/** `logits` [rows, vocabulary] of hidden states [rows, dim]. */
-export function emitLogits(graph: GraphBuilder, text: TextConfig, tensors: TensorMap, rows: Value): void {
-  const normed = rmsNorm(graph, tensors, rows, `${DECODER}.norm`, text.rmsNormEps);
-  const head = tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING;
-  graph.floatOutput('logits', linear(graph, tensors, normed, head, false), ['rows', text.vocabSize]);
+/** Logits [.., rows, vocabulary] of hidden states [.., rows, dim]. */
+export function emitLogits(graph: GraphBuilder, text: TextConfig, tensors: TensorMap, rows: Residual): Value {
+  const { normed } = emitNorm(graph, tensors, text, `${DECODER}.norm`, rows);
+  return linear(graph, tensors, normed, tensors.has('lm_head.weight') ? 'lm_head' : EMBEDDING, false);
 }
 
 /** Emits the embedding look-up: `ids` [n] -> `hidden` [n, dim]. */
@@ -139,36 +141,58 @@ function emitCausalMasks(graph: GraphBuilder): SharedInputs['mask'] {
   };
 }
 
+/** Hidden states as a sum that the next norm, or {@link settle}, computes. */
+export interface Residual {
+  readonly base: Value;
+  readonly added?: Value;
+}
+
+/** The sum itself. */
+export function settle(graph: GraphBuilder, { base, added }: Residual): Value {
+  return added === undefined ? base : graph.add('Add', [base, added]);
+}
+
 /**
- * One decoder layer [n, dim] -> [n, dim]; `attend` mixes the values: -> [n, heads * headDim]. Where it does so for some rows only, `goesOn`
- * takes these of the input. The second sum is not left to the next layer's norm: what a layer computes must not depend on where the
- * decoder is cut.
+ * One decoder layer [.., n, dim] -> [.., n, dim]; `attend` mixes the values: -> [.., n, heads * headDim]. Where it does so for some rows only,
+ * `goesOn` chooses the same ones.
  */
 export function emitLayer(
   graph: GraphBuilder,
   tensors: TensorMap,
   text: TextConfig,
   layer: number,
-  input: Value,
+  input: Residual,
   attend: (projections: Projections) => Value,
   goesOn = (rows: Value): Value => rows,
-): Value {
+): Residual {
   const prefix = `${DECODER}.layers.${layer}`;
-  const first = rmsNorm(graph, tensors, input, `${prefix}.input_layernorm`, text.rmsNormEps);
-  const mixed = attend(emitProjections(graph, tensors, text, layer, first));
+  const first = emitNorm(graph, tensors, text, `${prefix}.input_layernorm`, input);
+  const mixed = attend(emitProjections(graph, tensors, text, layer, first.normed));
   const projected = linear(graph, tensors, mixed, `${prefix}.self_attn.o_proj`, text.outputBias);
 
-  const norm = `${prefix}.post_attention_layernorm`;
-  const both = [goesOn(input), projected] as const;
-  const { sum, normed: second } = addAndNorm(graph, tensors, both, norm, text.rmsNormEps);
+  const halfway = { base: goesOn(first.sum), added: projected };
+  const second = emitNorm(graph, tensors, text, `${prefix}.post_attention_layernorm`, halfway);
   const width = text.intermediateSize;
   const branches = [
     { name: 'gate_proj', width },
     { name: 'up_proj', width },
   ];
-  const [gate, up] = linears(graph, tensors, second, `${prefix}.mlp`, 'gate_up_proj', branches, text.mlpBias);
+  const mlp = `${prefix}.mlp`;
+  const [gate, up] = linears(graph, tensors, second.normed, mlp, 'gate_up_proj', branches, text.mlpBias);
   const gated = graph.add('Mul', [activate(graph, gate, text.hiddenAct), up]);
-  return graph.add('Add', [sum, linear(graph, tensors, gated, `${prefix}.mlp.down_proj`, text.mlpBias)]);
+  return { base: second.sum, added: linear(graph, tensors, gated, `${mlp}.down_proj`, text.mlpBias) };
+}
+
+/** The sum, and its norm. */
+function emitNorm(
+  graph: GraphBuilder,
+  tensors: TensorMap,
+  { rmsNormEps }: TextConfig,
+  name: string,
+  { base, added }: Residual,
+): { sum: Value; normed: Value } {
+  if (added !== undefined) return addAndNorm(graph, tensors, [base, added], name, rmsNormEps);
+  return { sum: base, normed: rmsNorm(graph, tensors, base, name, rmsNormEps) };
 }
 
 function emitProjections(
@@ -285,13 +309,8 @@ export function joinQueryHeads(graph: GraphBuilder, mixed: Value, heads: number,
   return graph.add('Reshape', [rowsFirst, graph.integers([-1, heads * headDim])]);
 }
 
-/** Rotary position embedding of [n, width] by the rows' own cos/sin: -> [1, n, width]. */
-export function rotate(graph: GraphBuilder, input: Value, rotary: RotaryInputs, width: number): Value {
-  return turn(graph, graph.add('Reshape', [input, graph.integers([1, -1, width])]), rotary);
-}
-
-/** The same of [1, n, width] or [.., .., n, headDim]: row s of cos and sin belongs to row s of the input. */
-function turn(graph: GraphBuilder, input: Value, { cos, sin }: RotaryInputs): Value {
+/** Rotary position embedding of [1, n, width] or [.., .., n, headDim]: row s of cos and sin belongs to row s of the input. */
+export function turn(graph: GraphBuilder, input: Value, { cos, sin }: RotaryInputs): Value {
   return graph.add('RotaryEmbedding', [input, graph.integers([0]), cos, sin]);
 }
 
@@ -355,7 +374,7 @@ export function emitAttentionRow(
 }
 
 /** q K^T / sqrt(headDim) without onnxruntime's FusedMatMul, which only the CPU has: [.., n, headDim] -> [.., n, keys]. */
-export function scaledProduct(graph: GraphBuilder, query: Value, key: Value, headDim: number): Value {
+function scaledProduct(graph: GraphBuilder, query: Value, key: Value, headDim: number): Value {
   const scaled = graph.add('Mul', [query, graph.scalar(1 / Math.sqrt(headDim))]);
   return graph.add('MatMul', [scaled, graph.add('Transpose', [key], { perm: [0, 2, 1] })]);
 }

@@ -9,32 +9,36 @@ import {
   joinQueryHeads,
   lastRow,
   type Projections,
-  rotate,
+  turn,
   rotateBack,
-  scaledProduct,
+  settle,
+  type Residual,
+  type RotaryInputs,
   splitKeyHeads,
   splitQueryHeads,
 } from './decoder';
 import { type FloatType, GraphBuilder, type GraphTarget, type OnnxModel, type Value } from './onnx';
 
 /** A piece of the decoder that lives on a device: layers [from, to), and what it reports. */
-export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'attention' | 'score'>;
+export type DevicePiece = Pick<DecoderGraph, 'from' | 'to' | 'head' | 'attention' | 'score'>;
 
 /**
  * Emits a run of decoder layers for a device whose memory keeps hidden states and caches between runs.
  *
- * Inputs: `hidden` [n, dim]; `cos`, `sin` [n, headDim / 2]; `positions` [n] and `keyPositions` [keys] (float), those of the new
- * rows and of everything they may look at (the cached rows, then the new ones; all layers of a piece hold the same rows);
- * per layer i `pastKey.i`, `pastValue.i` [kvHeads, past, headDim], past >= 0; `textStart` [1] for the score `textQueries`; `keyCos`,
- * `keySin` [keys, headDim / 2] for the score `lastQueryNoRotary`.
+ * Inputs: `rows` [n, ..], one below the other for every new row: its hidden state (dim, if the piece begins at layer 0; otherwise they are
+ * `hidden` [n, dim]), cosine and sine of its position (headDim / 2 each), and its place in the caches; `used`, `total` [1] and
+ * `totalLength` []: the rows that are cached, and those with the new ones; `positions` [n] and `keyPositions` [capacity] (float), those of the
+ * new rows and of everything they may look at (all layers of a piece hold the same rows); per layer i `pastKey.i`, `pastValue.i` [1, kvHeads, capacity,
+ * headDim]; `textStart` [1] for the score `textQueries`; `keyCos`, `keySin` [total, headDim / 2] for the score `lastQueryNoRotary`.
  *
- * Outputs: `nextHidden` [n, dim]; per layer `key.i`, `value.i` [kvHeads, keys, headDim], the WHOLE new cache; and the only ones
- * that leave the device, `attention` [layers, (heads,) keys] and `score` [keys]. All are float32 but the caches, which are
- * of the type that the piece computes in.
+ * Outputs: `nextHidden` [n, dim] unless the piece has the head; per layer `key.i`, `value.i`, the cache with the new rows in their places;
+ * and `report`, all that is wanted in this process, one behind the other: attention [layers, (heads,) total], score [total], logits [1 or
+ * n, vocabulary]. All are float32 but the caches, which are of the type that the piece computes in.
  *
- * On the CPU a cache that goes in and out would be copied through the binding at every step; here it never leaves the
- * device, and joining it with the new rows is one copy at the device's own speed. One graph serves prompt and answer, so that
- * a layer's weights are on the device once.
+ * What goes to a device and what comes from it costs half a millisecond apiece, whatever its size: hence one input and one output.
+ * Caches are meant to be written where they were read: whoever runs the graph gives the same tensors as inputs and as outputs.
+ * Nothing reads a cache's old contents after the new ones are written. One graph serves prompt and answer, so that a layer's weights are on
+ * the device once.
  */
 export function emitDevicePiece(
   text: TextConfig,
@@ -44,17 +48,30 @@ export function emitDevicePiece(
   target?: GraphTarget,
 ): OnnxModel {
   const graph = new GraphBuilder(`device decoder ${piece.from}-${piece.to}`, target);
-  let hidden = graph.floatInput('hidden', ['n', text.hiddenSize]);
-  const rotary = {
-    cos: graph.floatInput('cos', ['n', text.headDim / 2]),
-    sin: graph.floatInput('sin', ['n', text.headDim / 2]),
+  const { hidden, rotary, places } = emitRows(graph, text, piece);
+  // Queries are turned and divided by sqrt(headDim) at once.
+  const scale = graph.scalar(1 / Math.sqrt(text.headDim));
+  const scaledRotary = {
+    cos: graph.add('Mul', [rotary.cos, scale]),
+    sin: graph.add('Mul', [rotary.sin, scale]),
   };
   const positions = graph.input('positions', 'float32', ['n']);
-  const keyPositions = graph.input('keyPositions', 'float32', ['keys']);
-  const keys = graph.add('Shape', [keyPositions]);
+  const keyPositions = graph.input('keyPositions', 'float32', ['capacity']);
+  const counts: RowCounts = {
+    used: graph.input('used', 'int64', [1]),
+    total: graph.input('total', 'int64', [1]),
+    totalLength: graph.input('totalLength', 'int32', []),
+    // From the device's own memory: the kernel reads it there.
+    lastPlace: once(() => {
+      const place = graph.cast(lastRow(graph, places, 0), 'int32');
+      return graph.add('Reshape', [place, graph.integers([1])]);
+    }),
+  };
   const whole = once(() => emitMask(graph, undefined, positions, keyPositions));
   const windowed = once(() => emitMask(graph, text.slidingWindow, positions, keyPositions));
-  const rows: Value[] = [];
+  const lastScores: Value[] = [];
+  let score: Value | undefined;
+  let residual: Residual = { base: hidden };
   for (let layer = piece.from; layer < piece.to; layer++) {
     // The fused kernel takes the order of rows for their distance, which is wrong for a window over gapped positions.
     const scored = piece.score !== undefined && layer === piece.to - 1;
@@ -62,60 +79,106 @@ export function emitDevicePiece(
     const mask = window === undefined ? whole : windowed;
     const fused = kernel === 'fused' && window === undefined && !scored;
     const attend = fused ? emitFusedAttention : emitPlainAttention;
-    hidden = emitLayer(graph, tensors, text, layer, hidden, (raw) => {
+    // Of a model's last layer only the last row is wanted behind keys and values.
+    const endsInOneRow = piece.head === 'last' && layer === piece.to - 1;
+    const goesOn = (rows: Value): Value => (endsInOneRow ? lastRow(graph, rows, 1) : rows);
+    const attendTo = (raw: Projections): Value => {
       const projections = {
-        query: rotate(graph, raw.query, rotary, text.numAttentionHeads * text.headDim),
-        key: rotate(graph, raw.key, rotary, text.numKeyValueHeads * text.headDim),
+        query: turn(graph, raw.query, scaledRotary),
+        key: turn(graph, raw.key, rotary),
         value: raw.value,
       };
-      const cache = emitCacheInputs(graph, text, layer);
-      const attention = attend(graph, text, projections, cache, keys, mask);
-      graph.output(`key.${layer}`, attention.key, graph.float, [text.numKeyValueHeads, 'keys', text.headDim]);
-      graph.output(`value.${layer}`, attention.value, graph.float, [
-        text.numKeyValueHeads,
-        'keys',
-        text.headDim,
-      ]);
-      rows.push(attention.lastScores);
+      const shape = [1, text.numKeyValueHeads, 'capacity', text.headDim];
+      const [key, value] = ['pastKey', 'pastValue'].map((name) =>
+        graph.input(`${name}.${layer}`, graph.float, shape),
+      );
+      const attention = attend(graph, text, projections, { key, value }, counts, mask);
+      graph.output(`key.${layer}`, attention.key, graph.float, shape);
+      graph.output(`value.${layer}`, attention.value, graph.float, shape);
+      lastScores.push(attention.lastScores);
       const { probabilities } = attention;
       if (scored && piece.score && probabilities) {
-        const score = emitScore(graph, text, piece.score, {
-          probabilities,
-          rawQuery: raw.query,
+        score = emitScore(graph, text, piece.score, {
+          probabilities: firstKeys(graph, probabilities, counts.total),
+          rawQuery: withoutBatch(graph, raw.query, text.numAttentionHeads * text.headDim),
           keysBeforeRotary: () => {
             const [cos, sin] = ['keyCos', 'keySin'].map((name) =>
-              graph.floatInput(name, ['keys', text.headDim / 2]),
+              graph.floatInput(name, ['total', text.headDim / 2]),
             );
-            return rotateBack(graph, attention.key, { cos, sin }, text.rope);
+            const filled = emitSlice(graph, attention.key, graph.integers([0]), counts.total, 2);
+            const keys = graph.add('Squeeze', [filled, graph.integers([0])]);
+            return rotateBack(graph, keys, { cos, sin }, text.rope);
           },
-          lastMask: () => lastRow(graph, mask(), 0),
+          lastMask: () => firstKeys(graph, lastRow(graph, mask(), 0), counts.total),
         });
-        graph.floatOutput('score', score, ['keys']);
       }
-      return attention.mixed;
-    });
+      return goesOn(attention.mixed);
+    };
+    residual = emitLayer(graph, tensors, text, layer, residual, attendTo, goesOn);
   }
-  graph.floatOutput('nextHidden', hidden, ['n', text.hiddenSize]);
-  const byHead = piece.attention === 'heads' ? [text.numAttentionHeads] : [];
-  const attention = emitAttentionRows(graph, piece.attention, rows);
-  graph.floatOutput('attention', attention, [rows.length, ...byHead, 'keys']);
+  const reports = [emitAttentionRows(graph, piece.attention, lastScores, counts.total)];
+  if (score !== undefined) reports.push(score);
+  if (piece.head === 'none') {
+    const next = withoutBatch(graph, settle(graph, residual), text.hiddenSize);
+    graph.floatOutput('nextHidden', next, ['n', text.hiddenSize]);
+  } else {
+    reports.push(emitLogits(graph, text, tensors, residual));
+  }
+  const flat = reports.map((report) => graph.add('Reshape', [report, graph.integers([-1])]));
+  graph.floatOutput('report', flat.length === 1 ? flat[0] : graph.add('Concat', flat, { axis: 0 }), ['all']);
   return graph.build();
 }
 
-/** Emits the head: `hidden` [rows, dim] -> `logits` [rows, vocabulary]. */
-export function emitDeviceHead(text: TextConfig, tensors: TensorMap, target?: GraphTarget): OnnxModel {
-  const graph = new GraphBuilder('device head', target);
-  emitLogits(graph, text, tensors, graph.floatInput('hidden', ['rows', text.hiddenSize]));
+/** What comes with the new rows: hidden states [1, n, dim], the rotary embedding's tables, and places in the caches [n, 1] (float32). */
+function emitRows(
+  graph: GraphBuilder,
+  text: TextConfig,
+  { from }: DevicePiece,
+): { hidden: Value; rotary: RotaryInputs; places: Value } {
+  const { hiddenSize, headDim } = text;
+  const entering = from === 0 ? [hiddenSize] : [];
+  const widths = [...entering, headDim / 2, headDim / 2, 1];
+  const rows = graph.input('rows', 'float32', ['n', widths.reduce((sum, width) => sum + width)]);
+  const columns = graph.addMany('Split', [rows, graph.integers(widths)], widths.length, { axis: -1 });
+  const hidden = from === 0 ? columns[0] : graph.input('hidden', 'float32', ['n', hiddenSize]);
+  const [cos, sin, places] = columns.slice(entering.length);
+  const batched = graph.add('Reshape', [graph.own(hidden, 'float32'), graph.integers([1, -1, hiddenSize])]);
+  const rotary = { cos: graph.own(cos, 'float32'), sin: graph.own(sin, 'float32') };
+  return { hidden: batched, rotary, places };
+}
+
+/** [1, n, width] -> [n, width] */
+function withoutBatch(graph: GraphBuilder, input: Value, width: number): Value {
+  return graph.add('Reshape', [input, graph.integers([-1, width])]);
+}
+
+/** Emits memory for tensors of `rank` dimensions and of zeros: `zero` [] and `shape.i` [rank] -> `made.i`. */
+export function emitAllocation(tensors: number, rank: number, float: FloatType): OnnxModel {
+  const graph = new GraphBuilder('allocation', { float, onDevice: true });
+  const zero = graph.floatInput('zero', []);
+  for (let index = 0; index < tensors; index++) {
+    // A shape of its own for each: onnxruntime would make one node of equal ones.
+    const made = graph.add('Expand', [zero, graph.input(`shape.${index}`, 'int64', [rank])]);
+    graph.output(
+      `made.${index}`,
+      made,
+      float,
+      Array.from({ length: rank }, (_, axis) => `${axis}.${index}`),
+    );
+  }
   return graph.build();
 }
 
-/** Emits a choice of rows: `data` [rows, dim], or [heads, rows, dim] for caches, of type `float`, and `rows` [m] -> `chosen`. */
-export function emitGather(of: 'rows' | 'cache', float: FloatType = 'float32'): OnnxModel {
+/** Emits one choice of rows out of tensors [.., rows, dim] of `rank` dimensions: `data.i` and `rows` [m] -> `chosen.i` [.., m, dim]. */
+export function emitGather(tensors: number, rank: number, float: FloatType = 'float32'): OnnxModel {
   const graph = new GraphBuilder('gather');
-  const leading = of === 'cache' ? ['heads'] : [];
-  const data = graph.input('data', float, [...leading, 'rows', 'dim']);
-  const chosen = graph.add('Gather', [data, graph.input('rows', 'int64', ['m'])], { axis: leading.length });
-  graph.output('chosen', chosen, float, [...leading, 'm', 'dim']);
+  const leading = Array.from({ length: rank - 2 }, (_, index) => `leading.${index}`);
+  const rows = graph.input('rows', 'int64', ['m']);
+  for (let index = 0; index < tensors; index++) {
+    const data = graph.input(`data.${index}`, float, [...leading, `all.${index}`, 'dim']);
+    const chosen = graph.add('Gather', [data, rows], { axis: rank - 2 });
+    graph.output(`chosen.${index}`, chosen, float, [...leading, 'm', 'dim']);
+  }
   return graph.build();
 }
 
@@ -127,47 +190,60 @@ export function emitJoin(): OnnxModel {
   return graph.build();
 }
 
-interface CacheInputs {
-  /** [kvHeads, past, headDim] */
-  key: Value;
-  value: Value;
+/** Keys and values, [1, kvHeads, capacity, headDim] each. */
+interface Caches {
+  readonly key: Value;
+  readonly value: Value;
+}
+
+/** How many rows of a cache are in use. */
+interface RowCounts {
+  /** Before the new ones, and with them [1]. */
+  readonly used: Value;
+  readonly total: Value;
+  /** `total` as the fused kernel wants it: [], int32. */
+  readonly totalLength: Value;
+  /** `total` - 1 in the device's memory [1], int32. */
+  readonly lastPlace: () => Value;
 }
 
 interface Attention {
-  /** [n, heads * headDim] */
+  /** [1, n, heads * headDim] */
   mixed: Value;
-  /** The whole new cache [kvHeads, keys, headDim]. */
+  /** The caches with the new rows. */
   key: Value;
   value: Value;
-  /** Of the last query, before the softmax [1, heads, keys]. */
+  /** Of the last query, before the softmax [1, heads, capacity]. */
   lastScores: Value;
-  /** [kvHeads, groups, n, keys]; absent where one kernel does it all. */
+  /** [kvHeads, groups, n, capacity]; absent where one kernel does it all. */
   probabilities?: Value;
 }
 
 /**
- * Attention rows of the last query, `lastScores` being those of the layers: -> [layers, (heads,) keys]. For all layers at once, since on
+ * Attention rows of the last query, `lastScores` being those of the layers: -> [layers, (heads,) total]. For all layers at once, since on
  * a device every node costs the same, however little it computes.
  */
 function emitAttentionRows(
   graph: GraphBuilder,
   attention: DevicePiece['attention'],
   lastScores: readonly Value[],
+  total: Value,
 ): Value {
   const scores = lastScores.length === 1 ? lastScores[0] : graph.add('Concat', [...lastScores], { axis: 0 });
-  const rows = graph.add('Softmax', [scores], { axis: -1 });
+  const rows = graph.add('Softmax', [firstKeys(graph, scores, total)], { axis: -1 });
   return attention === 'heads' ? rows : graph.add('ReduceMean', [rows, graph.integers([1])], { keepdims: 0 });
 }
 
-function emitCacheInputs(graph: GraphBuilder, text: TextConfig, layer: number): CacheInputs {
-  const shape = [text.numKeyValueHeads, `past.${layer}`, text.headDim];
-  return {
-    key: graph.input(`pastKey.${layer}`, graph.float, shape),
-    value: graph.input(`pastValue.${layer}`, graph.float, shape),
-  };
+/** What belongs to the first `total` keys of [.., capacity]. */
+function firstKeys(graph: GraphBuilder, input: Value, total: Value): Value {
+  return emitSlice(graph, input, graph.integers([0]), total, -1);
 }
 
-/** [n, keys]: 0 where the query may look, -Infinity elsewhere. Causal and, where there is one, within the window. */
+function emitSlice(graph: GraphBuilder, input: Value, from: Value, to: Value, axis: number): Value {
+  return graph.add('Slice', [input, from, to, graph.integers([axis])]);
+}
+
+/** [n, capacity]: 0 where the query may look, -Infinity elsewhere. Causal and, where there is one, within the window. */
 function emitMask(
   graph: GraphBuilder,
   window: number | undefined,
@@ -190,25 +266,37 @@ function emitPlainAttention(
   graph: GraphBuilder,
   text: TextConfig,
   projections: Projections,
-  past: CacheInputs,
-  keys: Value,
+  past: Caches,
+  { used, total }: RowCounts,
   mask: () => Value,
 ): Attention {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
   const groups = heads / kvHeads;
   const query = splitQueryHeads(graph, projections.query, kvHeads, groups, headDim);
-  const newKey = splitKeyHeads(graph, projections.key, kvHeads, headDim);
-  const newValue = splitKeyHeads(graph, projections.value, kvHeads, headDim);
-  const key = graph.add('Concat', [past.key, newKey], { axis: 1 });
-  const value = graph.add('Concat', [past.value, newValue], { axis: 1 });
+  const written = (cached: Value, rows: Value): Value => {
+    const byHead = splitKeyHeads(graph, rows, kvHeads, headDim);
+    const parts = [
+      emitSlice(graph, cached, graph.integers([0]), used, 2),
+      graph.add('Unsqueeze', [byHead, graph.integers([0])]),
+      emitSlice(graph, cached, total, graph.integers([Number.MAX_SAFE_INTEGER]), 2),
+    ];
+    return graph.add('Concat', parts, { axis: 2 });
+  };
+  const [key, value] = [written(past.key, projections.key), written(past.value, projections.value)];
+  const columns = graph.add('Transpose', [key], { perm: [0, 1, 3, 2] });
+  // [1, kvHeads, groups * n, capacity]
+  const products = graph.add('MatMul', [query, columns]);
+  const capacity = graph.add('Shape', [key], { start: 2, end: 3 });
   const shaped = (input: Value, ...leading: number[]): Value =>
-    graph.add('Reshape', [input, graph.add('Concat', [graph.integers(leading), keys], { axis: 0 })]);
-  const products = shaped(scaledProduct(graph, query, key, headDim), kvHeads, groups, -1);
-  const scores = graph.add('Add', [products, mask()]);
+    graph.add('Reshape', [input, graph.add('Concat', [graph.integers(leading), capacity], { axis: 0 })]);
+  const scores = graph.add('Add', [shaped(products, kvHeads, groups, -1), mask()]);
   const probabilities = graph.add('Softmax', [scores], { axis: -1 });
   const mixed = graph.add('MatMul', [shaped(probabilities, kvHeads, -1), value]);
   return {
-    mixed: joinQueryHeads(graph, mixed, heads, headDim),
+    mixed: graph.add('Reshape', [
+      joinQueryHeads(graph, mixed, heads, headDim),
+      graph.integers([1, -1, heads * headDim]),
+    ]),
     key,
     value,
     lastScores: graph.add('Reshape', [lastRow(graph, scores, 2), graph.integers([1, heads, -1])]),
@@ -216,55 +304,39 @@ function emitPlainAttention(
   };
 }
 
-/** One kernel for the mixing; the last query's row is computed beside it. */
+/** One kernel for the mixing, which writes the new rows into the caches; the last query's row is computed beside it. */
 function emitFusedAttention(
   graph: GraphBuilder,
   text: TextConfig,
   projections: Projections,
-  past: CacheInputs,
-  keys: Value,
+  past: Caches,
+  { lastPlace, totalLength }: RowCounts,
 ): Attention {
-  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
-  const cached = (input: Value): Value => graph.add('Unsqueeze', [input, graph.integers([0])]);
-  const total = graph.cast(keys, 'int32');
-  const lastKey = graph.cast(graph.add('Sub', [keys, graph.integers([1])]), 'int32');
-  const [mixed, presentKey, presentValue] = graph.addMany(
+  const { numAttentionHeads: heads, numKeyValueHeads: kvHeads } = text;
+  const [mixed, key, value] = graph.addMany(
     'GroupQueryAttention',
-    [
-      projections.query,
-      projections.key,
-      graph.add('Reshape', [projections.value, graph.integers([1, -1, kvHeads * headDim])]),
-      cached(past.key),
-      cached(past.value),
-      lastKey,
-      graph.add('Squeeze', [total, graph.integers([0])]),
-    ],
+    [projections.query, projections.key, projections.value, past.key, past.value, lastPlace(), totalLength],
     3,
-    { num_heads: heads, kv_num_heads: kvHeads },
+    { num_heads: heads, kv_num_heads: kvHeads, scale: { float: 1 } },
   );
-  const key = graph.add('Squeeze', [presentKey, graph.integers([0])]);
-  const value = graph.add('Squeeze', [presentValue, graph.integers([0])]);
-  const scale = graph.scalar(1 / Math.sqrt(headDim));
-  const lastQuery = graph.add('Mul', [lastRow(graph, projections.query, 1), scale]);
   return {
-    mixed: graph.add('Reshape', [mixed, graph.integers([-1, heads * headDim])]),
+    mixed,
     key,
     value,
-    lastScores: emitLastScores(graph, lastQuery, key, text),
+    lastScores: emitLastScores(graph, lastRow(graph, projections.query, 1), key, text),
   };
 }
 
-/** K q, and not q K^T, for which the whole cache would be turned round at every step: -> [1, heads, keys]. */
+/**
+ * K q, and not q K^T, for which the whole cache would be turned round at every step; and query head by query head, over which the
+ * product repeats the keys, for otherwise the queries would be: -> [1, heads, capacity].
+ */
 function emitLastScores(graph: GraphBuilder, query: Value, key: Value, text: TextConfig): Value {
   const { numAttentionHeads: heads, numKeyValueHeads: kvHeads, headDim } = text;
-  const groups = heads / kvHeads;
-  const columns = groups === 1 ? [kvHeads, headDim, 1] : [kvHeads, groups, headDim];
-  const rows = graph.add('Reshape', [query, graph.integers(columns)]);
-  const turned = groups === 1 ? rows : graph.add('Transpose', [rows], { perm: [0, 2, 1] });
-  // [kvHeads, keys, groups]
-  const products = graph.add('MatMul', [key, turned]);
-  const byQuery = groups === 1 ? products : graph.add('Transpose', [products], { perm: [0, 2, 1] });
-  return graph.add('Reshape', [byQuery, graph.integers([1, heads, -1])]);
+  const columns = graph.add('Reshape', [query, graph.integers([kvHeads, heads / kvHeads, headDim, 1])]);
+  const keys = graph.add('Unsqueeze', [key, graph.integers([2])]);
+  // [1, kvHeads, 1, capacity, headDim] and [kvHeads, groups, headDim, 1]
+  return graph.add('Reshape', [graph.add('MatMul', [keys, columns]), graph.integers([1, heads, -1])]);
 }
 
 function once<Result>(make: () => Result): () => Result {

@@ -1,4 +1,4 @@
-import type { Quantization, TensorMap, TensorSource } from '../checkpoint/checkpoint';
+import { type Quantization, someRows, type TensorMap, type TensorSource } from '../checkpoint/checkpoint';
 import type { Activation } from '../checkpoint/config';
 import { BLOCK_SIZE } from '../checkpoint/quantize';
 import { ModelError } from '../errors';
@@ -34,8 +34,11 @@ export function linear(
   prefix: string,
   bias: boolean,
 ): Value {
-  const source = find(tensors, `${prefix}.weight`);
   const added = bias ? [weight(graph, tensors, `${prefix}.bias`)] : [];
+  return product(graph, input, find(tensors, `${prefix}.weight`), added);
+}
+
+function product(graph: GraphBuilder, input: Value, source: TensorSource, added: readonly Value[]): Value {
   if (source.quantization) return quantizedProduct(graph, input, source, source.quantization, added);
   if (source.rowScales) return byteProduct(graph, input, source, source.rowScales, added);
   return floatProduct(graph, input, graph.floatWeight(source), added);
@@ -79,7 +82,10 @@ export interface Part {
   readonly width: number;
 }
 
-/** Linear layers `prefix.<part>` over the same input [rows, in]: one product where their weights are merged as `prefix.merged`. */
+/**
+ * Linear layers `prefix.<part>` over the same input [rows, in]. Where their weights are merged as `prefix.merged`, one product on the CPU; on a
+ * device, where taking it apart costs more than two of them, one each.
+ */
 export function linears(
   graph: GraphBuilder,
   tensors: TensorMap,
@@ -89,9 +95,20 @@ export function linears(
   parts: readonly Part[],
   bias: boolean,
 ): Value[] {
-  if (!tensors.has(`${prefix}.${merged}.weight`))
-    return parts.map(({ name }) => linear(graph, tensors, input, `${prefix}.${name}`, bias));
-  const all = linear(graph, tensors, input, `${prefix}.${merged}`, bias);
+  const name = `${prefix}.${merged}`;
+  if (!tensors.has(`${name}.weight`))
+    return parts.map((part) => linear(graph, tensors, input, `${prefix}.${part.name}`, bias));
+  if (graph.target.onDevice) {
+    let next = 0;
+    return parts.map(({ width }) => {
+      const cut = (source: TensorSource): TensorSource => someRows(source, next, width);
+      const weights = cut(find(tensors, `${name}.weight`));
+      const added = bias ? [graph.floatWeight(cut(find(tensors, `${name}.bias`)))] : [];
+      next += width;
+      return product(graph, input, weights, added);
+    });
+  }
+  const all = linear(graph, tensors, input, name, bias);
   const widths = graph.integers(parts.map(({ width }) => width));
   return graph.addMany('Split', [all, widths], parts.length, { axis: -1 });
 }

@@ -15,6 +15,6 @@ export function createDecoderRunner(
   capacity: number,
 ): DecoderRunner {
   return sessions.keepsDataOnDevice
-    ? new DeviceDecoder(text, sessions)
+    ? new DeviceDecoder(text, sessions, capacity)
     : new HostDecoder(text, sessions, capacity);
 }

@@ -2,7 +2,6 @@ import type { Tensor } from 'onnxruntime-node';
 
 import type { TextConfig } from '../checkpoint/config';
 import type { DevicePiece } from '../graph/deviceDecoder';
-import type { CachedRows, DecoderCache, KeptRows, RowLabel } from './decoderCache';
 import {
   type DecoderRunner,
   type HiddenStates,
@@ -12,9 +11,12 @@ import {
   rowInputs,
   type RunOutput,
 } from './decoderRunner';
+import { gatherRows } from './hostDecoder';
+import { DeviceCache } from './deviceCache';
 import type { DeviceMatrix } from './deviceMatrix';
 import type { GraphSessions } from './graphSessions';
-import { emptyTensor, floats, floatTensor, idTensor, type Session, type Tensors } from './session';
+import { rotaryTable } from './rotary';
+import { floats, floatTensor, idTensor, type Tensors, zeroTensor } from './session';
 
 /**
  * Caches and hidden states in the memory of a device. A question's rows go through the pieces that the decoder is cut
@@ -22,63 +24,74 @@ import { emptyTensor, floats, floatTensor, idTensor, type Session, type Tensors 
  */
 export class DeviceDecoder implements DecoderRunner {
   readonly cache: DeviceCache;
+  /** Places for one row of hidden states between two pieces. */
+  private readonly between: Tensor[] = [];
 
+  /** @param capacity rows that the caches will probably hold. */
   constructor(
     private readonly text: TextConfig,
     private readonly sessions: GraphSessions,
+    capacity: number,
   ) {
-    this.cache = new DeviceCache(text, sessions);
+    this.cache = new DeviceCache(text, sessions, capacity);
   }
 
   async prepare(run: LayerRun): Promise<void> {
     for (const piece of this.pieces(run)) await this.sessions.devicePiece(piece);
-    if (run.head !== 'none') await this.sessions.deviceHead();
   }
 
   async run(run: LayerRun, rows: NewRows): Promise<RunOutput> {
-    const { text } = this;
-    const places = rowInputs(text, rows.positions, rows.furthest);
+    const { text, cache } = this;
+    const { labels, positions, furthest } = rows;
     const attention: Float32Array[] = [];
     let score: Float32Array | undefined;
-    const given = await this.enter(rows.input);
-    let hidden = given;
+    let logits: Float32Array | undefined;
+    const entering = await this.enter(rows.input);
+    let hidden = entering.onDevice;
     for (const wanted of this.pieces(run)) {
       const { session, piece } = await this.sessions.devicePiece(wanted);
-      const feeds: Tensors = { hidden, ...places, ...this.cache.feeds(piece, rows.positions) };
+      const cached = await cache.open(piece, positions);
+      const feeds: Tensors = { ...cached.feeds, rows: this.packRows(rows, cached.used, entering.here) };
+      if (hidden) feeds.hidden = hidden;
       if (piece.score === 'textQueries') feeds.textStart = idTensor([rows.textStart ?? 0]);
       if (piece.score === 'lastQueryNoRotary') {
-        const keys = [...this.cache.layers[piece.to - 1].positions, ...rows.positions];
-        const { cos, sin } = rowInputs(text, keys, rows.furthest);
+        const keys = [...cache.layers[piece.to - 1].positions, ...positions];
+        const { cos, sin } = rowInputs(text, keys, furthest);
         Object.assign(feeds, { keyCos: cos, keySin: sin });
       }
-      const output = await session.run(feeds);
-      if (hidden !== given) hidden.dispose();
-      hidden = output.nextHidden;
-      this.cache.replace(piece, output, rows.labels, rows.positions);
-      attention.push(...split(floats(output.attention), piece.to - piece.from));
-      if (wanted.score) score = floats(output.score);
+      const next = piece.head === 'none' ? await this.emptyRows(labels.length) : undefined;
+      const output = await session.run(feeds, { ...cached.outputs, ...(next && { nextHidden: next }) });
+      if (hidden && hidden !== entering.onDevice) this.giveUp(hidden);
+      hidden = next;
+      entering.here = undefined;
+      cache.append(piece, labels, positions);
+      const report = new Report(floats(output.report));
+      const total = cache.layers[piece.from].length;
+      const width = (piece.attention === 'heads' ? text.numAttentionHeads : 1) * total;
+      for (let layer = piece.from; layer < piece.to; layer++) attention.push(report.take(width));
+      const scored = piece.score && report.take(total);
+      if (wanted.score) score = scored;
+      if (piece.head !== 'none') logits = report.rest();
     }
-    if (run.head === 'none') {
-      const left = { tensor: hidden, rows: rows.labels.length, columns: text.hiddenSize };
-      return { attention, hidden: left, logits: undefined, score };
-    }
-    const last = rows.labels.length - 1;
-    const predicting = run.head === 'last' && last > 0 ? await this.gather(hidden, [last]) : hidden;
-    const { logits } = await (await this.sessions.deviceHead()).run({ hidden: predicting });
-    for (const tensor of new Set([predicting, hidden])) tensor.dispose();
-    return { attention, hidden: undefined, logits: floats(logits), score };
+    return {
+      attention,
+      hidden: hidden && { tensor: hidden, rows: labels.length, columns: text.hiddenSize },
+      logits,
+      score,
+    };
   }
 
-  async select(hidden: HiddenStates, rows: readonly number[]): Promise<DeviceMatrix> {
-    const tensor = await this.gather(await this.enter(hidden), rows);
-    return { tensor, rows: rows.length, columns: hidden.columns };
+  /** What lies in this process stays here, and on the device there. */
+  async select(hidden: HiddenStates, rows: readonly number[]): Promise<HiddenStates> {
+    if ('data' in hidden) return gatherRows(hidden, rows);
+    return { ...hidden, tensor: await this.gather(hidden.tensor, rows), rows: rows.length };
   }
 
   async join(parts: readonly HiddenStates[]): Promise<HiddenStates> {
-    const [first, ...others] = parts;
+    const [first, ...others] = parts.map(deviceMatrix);
     let joined = first;
     for (const part of others) {
-      const feeds = { above: await this.enter(joined), below: await this.enter(part) };
+      const feeds = { above: joined.tensor, below: part.tensor };
       const { rows: tensor } = await (await this.sessions.join()).run(feeds);
       if (joined !== first) releaseHidden(joined);
       joined = { tensor, rows: joined.rows + part.rows, columns: joined.columns };
@@ -88,160 +101,84 @@ export class DeviceDecoder implements DecoderRunner {
 
   dispose(): void {
     this.cache.dispose();
+    for (const tensor of this.between.splice(0)) tensor.dispose();
   }
 
-  /** Hidden states as a tensor, wherever they lie. Tokens are looked up on the CPU, where the table needs no copy. */
-  private async enter(input: NewRows['input']): Promise<Tensor> {
+  /** Where hidden states lie. Tokens are looked up on the CPU, where the table needs no copy. */
+  private async enter(input: NewRows['input']): Promise<{ here?: Float32Array; onDevice?: Tensor }> {
     if (!('rows' in input)) {
       const embedding = await this.sessions.embedding();
-      return (await embedding.run({ ids: idTensor(input) })).hidden;
+      return { here: floats((await embedding.run({ ids: idTensor(input) })).hidden) };
     }
-    return 'data' in input ? floatTensor(input.data, [input.rows, input.columns]) : input.tensor;
+    return 'data' in input ? { here: input.data } : { onDevice: input.tensor };
+  }
+
+  /** What a piece wants to know of every new row, side by side: see {@link emitDevicePiece}. */
+  private packRows({ positions, furthest }: NewRows, used: number, hidden: Float32Array | undefined): Tensor {
+    const { rope, headDim, hiddenSize } = this.text;
+    const { cos, sin } = rotaryTable(rope, headDim, positions, furthest);
+    const half = headDim / 2;
+    const width = (hidden ? hiddenSize : 0) + headDim + 1;
+    const packed = new Float32Array(positions.length * width);
+    for (let row = 0; row < positions.length; row++) {
+      let at = row * width;
+      if (hidden) {
+        packed.set(hidden.subarray(row * hiddenSize, (row + 1) * hiddenSize), at);
+        at += hiddenSize;
+      }
+      packed.set(cos.subarray(row * half, (row + 1) * half), at);
+      packed.set(sin.subarray(row * half, (row + 1) * half), at + half);
+      packed[at + headDim] = used + row;
+    }
+    return floatTensor(packed, [positions.length, width]);
+  }
+
+  /** A place on the device for hidden states [rows, dim]. */
+  private async emptyRows(rows: number): Promise<Tensor> {
+    const known = rows === 1 ? this.between.pop() : undefined;
+    if (known) return known;
+    const shape = idTensor([rows, this.text.hiddenSize]);
+    const session = await this.sessions.allocateRows();
+    return (await session.run({ zero: zeroTensor('float32', []), 'shape.0': shape }))['made.0'];
+  }
+
+  /** A single row will be wanted again at the next token. */
+  private giveUp(hidden: Tensor): void {
+    if (hidden.dims[0] === 1) this.between.push(hidden);
+    else hidden.dispose();
   }
 
   private async gather(data: Tensor, rows: readonly number[]): Promise<Tensor> {
-    return (await (await this.sessions.gather('rows')).run({ data, rows: idTensor(rows) })).chosen;
+    const session = await this.sessions.gatherRows();
+    return (await session.run({ 'data.0': data, rows: idTensor(rows) }))['chosen.0'];
   }
 
-  /** The pieces that make up a run. Only the last one reports a score. */
-  private pieces({ from, to, attention, score }: LayerRun): DevicePiece[] {
-    return this.sessions
-      .cut(from, to)
-      .map((piece) => ({ ...piece, attention, ...(score && piece.to === to ? { score } : {}) }));
-  }
-}
-
-class DeviceLayerCache implements CachedRows, KeptRows {
-  readonly labels: RowLabel[] = [];
-  readonly positions: number[] = [];
-  /** [kvHeads, length, headDim] each; undefined while empty. */
-  tensors: { key: Tensor; value: Tensor } | undefined;
-
-  get length(): number {
-    return this.labels.length;
-  }
-
-  get reservedBytes(): number {
-    if (!this.tensors) return 0;
-    const { key, value } = this.tensors;
-    return (key.size + value.size) * (key.type === 'float32' ? 4 : 2);
-  }
-
-  /** Copies of some rows (ascending). */
-  async select(session: Session, keep: readonly number[]): Promise<DeviceLayerCache> {
-    const selected = new DeviceLayerCache();
-    const rows = idTensor(keep);
-    const { key, value } = this.tensors!;
-    selected.tensors = {
-      key: (await session.run({ data: key, rows })).chosen,
-      value: (await session.run({ data: value, rows })).chosen,
-    };
-    for (const row of keep) {
-      selected.labels.push(this.labels[row]);
-      selected.positions.push(this.positions[row]);
-    }
-    return selected;
-  }
-
-  dispose(): void {
-    this.tensors?.key.dispose();
-    this.tensors?.value.dispose();
-    this.tensors = undefined;
-  }
-}
-
-class DeviceCache implements DecoderCache {
-  readonly layers: DeviceLayerCache[];
-
-  constructor(
-    private readonly text: TextConfig,
-    private readonly sessions: GraphSessions,
-  ) {
-    this.layers = Array.from({ length: text.numHiddenLayers }, () => new DeviceLayerCache());
-  }
-
-  get bytes(): number {
-    const { numKeyValueHeads, headDim } = this.text;
-    const bytesPerValue = this.sessions.float === 'float32' ? 4 : 2;
-    const row = numKeyValueHeads * headDim * 2 * bytesPerValue;
-    return this.layers.reduce((sum, { length }) => sum + length * row, 0);
-  }
-
-  /** What the layers of a piece have cached, and the positions of cached and new rows. */
-  feeds({ from, to }: DevicePiece, positions: readonly number[]): Tensors {
-    const keyPositions = Float32Array.from([...this.layers[from].positions, ...positions]);
-    const feeds: Tensors = { keyPositions: floatTensor(keyPositions, [keyPositions.length]) };
-    for (let layer = from; layer < to; layer++) {
-      const { tensors } = this.layers[layer];
-      feeds[`pastKey.${layer}`] = tensors?.key ?? this.empty();
-      feeds[`pastValue.${layer}`] = tensors?.value ?? this.empty();
-    }
-    return feeds;
-  }
-
-  /** Takes the caches that a piece has made of the old ones and the new rows. */
-  replace(
-    { from, to }: DevicePiece,
-    output: Tensors,
-    labels: readonly RowLabel[],
-    positions: readonly number[],
-  ): void {
-    for (let index = from; index < to; index++) {
-      const layer = this.layers[index];
-      layer.tensors?.key.dispose();
-      layer.tensors?.value.dispose();
-      layer.tensors = { key: output[`key.${index}`], value: output[`value.${index}`] };
-      layer.labels.push(...labels);
-      layer.positions.push(...positions);
-    }
-  }
-
-  async dropImageTokens(keeps: (imageToken: number) => boolean): Promise<void> {
-    const session = await this.sessions.gather('cache');
-    for (const [index, layer] of this.layers.entries()) {
-      const keep = layer.labels.flatMap((label, row) => (label < 0 || keeps(label) ? [row] : []));
-      if (keep.length === layer.length || !layer.tensors) continue;
-      this.layers[index] = await layer.select(session, keep);
-      layer.dispose();
-    }
-  }
-
-  takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void {
-    kept.forEach((layer, index) => {
-      if (!(layer instanceof DeviceLayerCache)) throw new Error('These rows lie in this process.');
-      layer.labels.splice(0, labels.length, ...labels);
-      this.layers[index] = layer;
+  /** The pieces that make up a run. Only the last one has the head and reports a score. */
+  private pieces({ from, to, head, attention, score }: LayerRun): DevicePiece[] {
+    return this.sessions.cut(from, to).map((piece) => {
+      const last = piece.to === to;
+      return { ...piece, head: last ? head : 'none', attention, ...(score && last ? { score } : {}) };
     });
   }
-
-  /** Layer by layer, so that no more than one is there twice where they are moved. */
-  async keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<DeviceLayerCache[]> {
-    const session = await this.sessions.gather('cache');
-    const first = Array.from({ length: rows }, (_, row) => row);
-    const kept: DeviceLayerCache[] = [];
-    try {
-      for (const layer of this.layers.slice(0, depth)) {
-        kept.push(await layer.select(session, first));
-        if (how === 'move') layer.dispose();
-      }
-    } catch (error) {
-      for (const layer of kept) layer.dispose();
-      throw error;
-    }
-    return kept;
-  }
-
-  dispose(): void {
-    for (const layer of this.layers) layer.dispose();
-  }
-
-  private empty(): Tensor {
-    return emptyTensor(this.sessions.float, [this.text.numKeyValueHeads, 0, this.text.headDim]);
-  }
 }
 
-/** Equal parts of an array. */
-function split(data: Float32Array, parts: number): Float32Array[] {
-  const length = data.length / parts;
-  return Array.from({ length: parts }, (_, part) => data.subarray(part * length, (part + 1) * length));
+/** Hidden states that lie on the device. */
+function deviceMatrix(hidden: HiddenStates): DeviceMatrix {
+  if ('data' in hidden) throw new Error('These hidden states lie in this process.');
+  return hidden;
+}
+
+/** What a piece reports, part by part. */
+class Report {
+  private next = 0;
+
+  constructor(private readonly data: Float32Array) {}
+
+  take(length: number): Float32Array {
+    return this.data.subarray(this.next, (this.next += length));
+  }
+
+  rest(): Float32Array {
+    return this.data.subarray(this.next);
+  }
 }

@@ -5,7 +5,7 @@ import { ModelError } from '../errors';
 import { emitDecoder, emitEmbedding, type DecoderGraph } from '../graph/decoder';
 import {
   type DevicePiece,
-  emitDeviceHead,
+  emitAllocation,
   emitDevicePiece,
   emitGather,
   emitJoin,
@@ -60,7 +60,7 @@ export class GraphSessions {
 
   /** What graphs on the device are made for. */
   private get target(): GraphTarget {
-    return { float: this.float, onDevice: KEEPING.includes(this.device) };
+    return { float: this.float, onDevice: this.keepsDataOnDevice };
   }
 
   vision(signals: VisionSignals): Promise<Session> {
@@ -151,19 +151,9 @@ export class GraphSessions {
       await this.drop(`piece ${other.from}`);
     }
     this.devicePieces.set(piece.from, piece);
-    const places: OutputPlaces = { nextHidden: 'gpu-buffer', attention: 'cpu' };
-    if (piece.score) places.score = 'cpu';
-    for (let layer = piece.from; layer < piece.to; layer++) {
-      places[`key.${layer}`] = 'gpu-buffer';
-      places[`value.${layer}`] = 'gpu-buffer';
-    }
     const emit = (): OnnxModel =>
       emitDevicePiece(this.config.text, this.tensors, piece, this.plan.attention, this.target);
-    return { session: await this.get(`piece ${piece.from}`, emit, this.device, places), piece };
-  }
-
-  deviceHead(): Promise<Session> {
-    return this.get('device head', () => emitDeviceHead(this.config.text, this.tensors, this.target));
+    return { session: await this.get(`piece ${piece.from}`, emit), piece };
   }
 
   /** Puts hidden states on the device one below the other. */
@@ -171,10 +161,34 @@ export class GraphSessions {
     return this.get('join', emitJoin, this.device, { rows: 'gpu-buffer' });
   }
 
-  /** Chooses rows of what lies on the device. */
-  gather(of: 'rows' | 'cache'): Promise<Session> {
-    const float = of === 'cache' ? this.float : 'float32';
-    return this.get(`gather ${of}`, () => emitGather(of, float), this.device, { chosen: 'gpu-buffer' });
+  /** Chooses rows of hidden states, and leaves them on the device. */
+  gatherRows(): Promise<Session> {
+    return this.gather(1, 2, 'float32');
+  }
+
+  /** Chooses rows of so many keys and values, and leaves them on the device. */
+  gatherCaches(tensors: number): Promise<Session> {
+    return this.gather(tensors, 4, this.float);
+  }
+
+  /** Memory for hidden states. */
+  allocateRows(): Promise<Session> {
+    return this.allocation(1, 2, 'float32');
+  }
+
+  /** Memory for so many keys and values. */
+  allocateCaches(tensors: number): Promise<Session> {
+    return this.allocation(tensors, 4, this.float);
+  }
+
+  private gather(tensors: number, rank: number, float: FloatType): Promise<Session> {
+    const emit = (): OnnxModel => emitGather(tensors, rank, float);
+    return this.get(`gather ${tensors} of ${rank}`, emit, this.device, onDevice('chosen', tensors));
+  }
+
+  private allocation(tensors: number, rank: number, float: FloatType): Promise<Session> {
+    const emit = (): OnnxModel => emitAllocation(tensors, rank, float);
+    return this.get(`allocation ${tensors} of ${rank}`, emit, this.device, onDevice('made', tensors));
   }
 
   async dispose(): Promise<void> {
@@ -228,6 +242,12 @@ export class GraphSessions {
   }
 }
 
+function onDevice(output: string, count: number): OutputPlaces {
+  return Object.fromEntries(
+    Array.from({ length: count }, (_, index) => [`${output}.${index}`, 'gpu-buffer']),
+  );
+}
+
 function weightsLost(file: string, cause: unknown): ModelError {
   return new ModelError({
     code: 'model.weights-lost',
@@ -251,7 +271,9 @@ function overlap(a: LayerRange, b: LayerRange): boolean {
 /** Whether a session for the same layers reports all that is wanted. */
 function reports(known: DevicePiece, wanted: DevicePiece): boolean {
   const sameScore = wanted.score === undefined || known.score === wanted.score;
-  return known.to === wanted.to && known.attention === wanted.attention && sameScore;
+  return (
+    known.to === wanted.to && known.head === wanted.head && known.attention === wanted.attention && sameScore
+  );
 }
 
 /** A question needs both: the score when the prompt is read, and none when tokens follow. Such layers are few. */

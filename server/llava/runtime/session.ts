@@ -1,5 +1,6 @@
 import { InferenceSession, listSupportedBackends, Tensor } from 'onnxruntime-node';
 
+import { elementCount } from '../checkpoint/checkpoint';
 import { DeviceError } from '../errors';
 import type { FloatType, OnnxModel } from '../graph/onnx';
 import type { Device } from './device';
@@ -79,10 +80,19 @@ export class Session {
     }
   }
 
-  /** Runs the graph. Blocks the thread while it computes; the event loop turns once before. */
-  async run(feeds: Tensors): Promise<Tensors> {
+  /**
+   * Runs the graph. Blocks the thread while it computes; the event loop turns once before.
+   *
+   * @param outputs tensors that the outputs of their names are written into: for sessions without `places`, where a device's tensors may be inputs at the
+   * same time. They stay the caller's, and are not to be read from the result.
+   */
+  async run(feeds: Tensors, outputs?: Tensors): Promise<Tensors> {
     try {
-      return (await this.session.run(feeds)) as Tensors;
+      if (!outputs) return (await this.session.run(feeds)) as Tensors;
+      const fetches = Object.fromEntries(
+        this.session.outputNames.map((name) => [name, outputs[name] ?? null]),
+      );
+      return (await this.session.run(feeds, fetches)) as Tensors;
     } catch (error) {
       throw new DeviceError({
         code: 'device.run-failed',
@@ -103,15 +113,20 @@ export function floatTensor(data: Float32Array, dimensions: readonly number[]): 
   return new Tensor('float32', data, dimensions);
 }
 
-/** A tensor without elements of either type. */
-export function emptyTensor(type: FloatType, dimensions: readonly number[]): Tensor {
+/** Zeros of either type. */
+export function zeroTensor(type: FloatType, dimensions: readonly number[]): Tensor {
+  const size = elementCount(dimensions);
   return type === 'float32'
-    ? floatTensor(new Float32Array(0), dimensions)
-    : new Tensor(type, new Uint16Array(0), dimensions);
+    ? floatTensor(new Float32Array(size), dimensions)
+    : new Tensor(type, new Uint16Array(size), dimensions);
 }
 
 export function idTensor(ids: ArrayLike<number>): Tensor {
   return new Tensor('int64', BigInt64Array.from(ids as number[], BigInt), [ids.length]);
+}
+
+export function int32Scalar(value: number): Tensor {
+  return new Tensor('int32', Int32Array.of(value), []);
 }
 
 /** The data of a float output in this process. Every one is a fresh buffer of its own, so the caller may keep it. */
