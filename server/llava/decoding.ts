@@ -65,6 +65,8 @@ export interface DecodingOptions {
   readonly onAttention?: (row: AttentionRow) => void;
   /** Beginnings of earlier prompts; undefined computes every row. */
   readonly prefixes?: PrefixCache;
+  /** What earlier questions left on the device is about to go. */
+  readonly onSessionsReplaced?: () => void;
   readonly chunks?: ChunkLimits;
 }
 
@@ -200,6 +202,7 @@ export class Decoding implements AsyncDisposable {
    * in runs of about {@link AHEAD_RUN_MS}: whoever asks something else meanwhile waits for the end of one.
    */
   async readAhead(prompt: Prompt): Promise<void> {
+    await this.makeWay();
     const { place, prefix } = this.beginning(prompt);
     if (!place || prefix) return;
     const part = this.segment(0, this.boundaries.at(0), 'last');
@@ -390,16 +393,27 @@ export class Decoding implements AsyncDisposable {
 
   /** Makes the sessions that the prefill needs, so that their making is not counted as computing. */
   async prepare(prompt: Prompt): Promise<void> {
+    await this.makeWay();
     const { prefix } = this.beginning(prompt);
-    let from = 0;
-    for (const boundary of [...this.boundaries, undefined]) {
-      const part = this.segment(from, boundary, 'last');
-      const taken = from === 0 && prefix !== undefined;
+    for (const part of this.segments()) {
+      const taken = part.from === 0 && prefix !== undefined;
       // Further segments have as many rows as the reductions leave.
-      const chunks = from === 0 && !taken ? this.chunkStarts(part, prompt.labels).length : 1;
+      const chunks = part.from === 0 && !taken ? this.chunkStarts(part, prompt.labels).length : 1;
       await this.runner.prepare(part, taken || chunks > 1);
-      from = part.to;
     }
+  }
+
+  /** Where a device's sessions hold the layers otherwise than this question needs them, they go, and beginnings with them. */
+  private async makeWay(): Promise<void> {
+    if (!this.runner.replacesSessions(this.segments())) return;
+    this.options.onSessionsReplaced?.();
+    await this.options.sessions.startAgain();
+  }
+
+  /** The runs that a prompt goes through. */
+  private segments(): LayerRun[] {
+    const starts = [0, ...this.boundaries.map(({ layer }) => layer)];
+    return starts.map((from, index) => this.segment(from, this.boundaries.at(index), 'last'));
   }
 
   /** Makes the sessions that the steps need: once the first token is out, so that nobody waits for them. */

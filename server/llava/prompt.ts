@@ -215,6 +215,7 @@ export function openDecoder(
       stages: trace.stages,
       contextId: trace.images[0]?.contextTokenId ?? 0,
       prefixes: reuse ? prefixes : undefined,
+      onSessionsReplaced: () => prefixes?.clear(),
     },
     capacity,
   );

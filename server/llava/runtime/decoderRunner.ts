@@ -48,6 +48,8 @@ export interface RunOutput {
  */
 export interface DecoderRunner {
   readonly cache: DecoderCache;
+  /** Whether these runs need other sessions than there are, of layers that are in memory already. */
+  replacesSessions(runs: readonly LayerRun[]): boolean;
   /** Makes the sessions of a run beforehand. */
   prepare(run: LayerRun, past: boolean): Promise<void>;
   run(run: LayerRun, rows: NewRows): Promise<RunOutput>;

@@ -36,6 +36,11 @@ export class DeviceDecoder implements DecoderRunner {
     this.cache = new DeviceCache(text, sessions, capacity);
   }
 
+  replacesSessions(runs: readonly LayerRun[]): boolean {
+    for (const { from, to } of runs) this.sessions.cut(from, to);
+    return this.sessions.replaces(runs.flatMap((run) => this.pieces(run)));
+  }
+
   async prepare(run: LayerRun): Promise<void> {
     for (const piece of this.pieces(run)) await this.sessions.devicePiece(piece);
   }

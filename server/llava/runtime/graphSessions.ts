@@ -16,7 +16,7 @@ import { emitProjector } from '../graph/projector';
 import { emitSimilarity } from '../graph/similarity';
 import { emitVisionTower, type VisionSignals } from '../graph/visionTower';
 import type { Device, DevicePlan } from './device';
-import { type OutputPlaces, Session } from './session';
+import { DeviceTensors, type OutputPlaces, Session } from './session';
 
 /** Devices whose memory onnxruntime-node can keep tensors in between two runs. */
 const KEEPING: readonly Device[] = ['webgpu'];
@@ -27,10 +27,11 @@ const KEEPING: readonly Device[] = ['webgpu'];
  *
  * Quantised weights are the exception: a session has a copy of them, rearranged for the processor. So that every layer is
  * in memory once, the decoder is then run in pieces, which prefill and steps share ({@link pieces}), and a session goes
- * when another one takes over its layers. So do all sessions on a device with memory of its own.
+ * when another one takes over its layers. So do all sessions on a device with memory of its own, and a tower there has
+ * one session that reports everything.
  */
 export class GraphSessions {
-  private readonly sessions = new Map<string, Promise<Session>>();
+  private readonly sessions = new Map<string, { readonly made: Promise<Session>; readonly device: Device }>();
   /** The decoder's parts among them, by the same keys. */
   private readonly parts = new Map<string, DecoderGraph>();
   /** Layers before which a question has cut the decoder, where pieces are shared. */
@@ -38,6 +39,7 @@ export class GraphSessions {
   private readonly copiesWeights: boolean;
   /** What the sessions of pieces on a device report, by their first layer. */
   private readonly devicePieces = new Map<number, DevicePiece>();
+  private readonly left = new DeviceTensors();
 
   constructor(
     private readonly config: LlavaConfig,
@@ -46,7 +48,8 @@ export class GraphSessions {
     /** Makes converted weights again whose files are gone: the folder may be deleted at any time. */
     private readonly restoreWeights?: () => Promise<unknown>,
   ) {
-    this.copiesWeights = [...tensors.values()].some(({ quantization }) => quantization);
+    const rearranged = [...tensors.values()].some(({ quantization }) => quantization);
+    this.copiesWeights = rearranged || (this.device !== 'cpu' && !this.keepsDataOnDevice);
   }
 
   get device(): Device {
@@ -64,8 +67,9 @@ export class GraphSessions {
   }
 
   vision(signals: VisionSignals): Promise<Session> {
-    return this.get(`vision ${JSON.stringify(signals)}`, () =>
-      emitVisionTower(this.config, this.tensors, signals, this.target),
+    const reported = this.device === 'cpu' ? signals : { attention: true, keys: true };
+    return this.get(`vision ${JSON.stringify(reported)}`, () =>
+      emitVisionTower(this.config, this.tensors, reported, this.target),
     );
   }
 
@@ -138,13 +142,30 @@ export class GraphSessions {
     return ends.map((end, index) => ({ from: index === 0 ? from : ends[index - 1], to: end }));
   }
 
+  /** Whether layers of these pieces are in sessions on a device that will not do for them. */
+  replaces(pieces: readonly DevicePiece[]): boolean {
+    if (this.device === 'cpu') return false;
+    const known = [...this.devicePieces.values()];
+    return pieces.some((piece) => known.some((other) => overlap(other, piece) && !serves(other, piece)));
+  }
+
+  /**
+   * Gives up everything on the device, tensors included. onnxruntime's WebGPU (1.30) frees the weights of a session only when the last session is
+   * released, and tensors have to go before that.
+   */
+  async startAgain(): Promise<void> {
+    this.devicePieces.clear();
+    this.left.dispose();
+    for (const [key, { device }] of [...this.sessions]) if (device !== 'cpu') await this.drop(key);
+  }
+
   /**
    * The session of a piece on a device, and what it reports. A session there holds a copy of its weights, so no layer is in
    * two of them: one that also reports a score will do, so that prompt and answer share it; otherwise the new one replaces it.
    */
   async devicePiece(wanted: DevicePiece): Promise<{ session: Session; piece: DevicePiece }> {
     const known = this.devicePieces.get(wanted.from);
-    const piece = known && reports(known, wanted) ? known : wanted;
+    const piece = known && serves(known, wanted) ? known : wanted;
     for (const other of [...this.devicePieces.values()]) {
       if (other === piece || !overlap(other, piece)) continue;
       this.devicePieces.delete(other.from);
@@ -192,10 +213,9 @@ export class GraphSessions {
   }
 
   async dispose(): Promise<void> {
-    const sessions = await Promise.allSettled(this.sessions.values());
-    this.sessions.clear();
+    await this.startAgain();
     this.parts.clear();
-    for (const session of sessions) if (session.status === 'fulfilled') await session.value.dispose();
+    for (const key of [...this.sessions.keys()]) await this.drop(key);
   }
 
   private get(
@@ -204,25 +224,24 @@ export class GraphSessions {
     device = this.device,
     places?: OutputPlaces,
   ): Promise<Session> {
-    let session = this.sessions.get(key);
-    if (!session) {
-      session = this.create(emit(), device, places);
-      this.sessions.set(key, session);
-      // A failure is not kept: the next question may find the memory that this one lacked.
-      session.catch(() => this.sessions.delete(key));
-    }
-    return session;
+    const known = this.sessions.get(key);
+    if (known) return known.made;
+    const made = this.create(emit(), device, places);
+    this.sessions.set(key, { made, device });
+    // A failure is not kept: the next question may find the memory that this one lacked.
+    made.catch(() => this.sessions.delete(key));
+    return made;
   }
 
   private async create(model: OnnxModel, device: Device, places?: OutputPlaces): Promise<Session> {
     try {
-      return await Session.create(model, device, places);
+      return await Session.create(model, device, places, this.left);
     } catch (error) {
       if (!this.restoreWeights || this.lostFiles().length === 0) throw error;
       await this.restoreWeights().catch(() => undefined);
       const [lost] = this.lostFiles();
       if (lost !== undefined) throw weightsLost(lost, error);
-      return Session.create(model, device, places);
+      return Session.create(model, device, places, this.left);
     }
   }
 
@@ -235,7 +254,7 @@ export class GraphSessions {
   private async drop(key: string): Promise<void> {
     const session = this.sessions.get(key);
     this.sessions.delete(key);
-    await session?.then(
+    await session?.made.then(
       (made) => made.dispose(),
       () => undefined,
     );
@@ -269,7 +288,7 @@ function overlap(a: LayerRange, b: LayerRange): boolean {
 }
 
 /** Whether a session for the same layers reports all that is wanted. */
-function reports(known: DevicePiece, wanted: DevicePiece): boolean {
+function serves(known: DevicePiece, wanted: DevicePiece): boolean {
   const sameScore = wanted.score === undefined || known.score === wanted.score;
   return (
     known.to === wanted.to && known.head === wanted.head && known.attention === wanted.attention && sameScore

@@ -25,6 +25,11 @@ export class HostDecoder implements DecoderRunner {
     this.cache = new KeyValueCache(text.numHiddenLayers, text.numKeyValueHeads, text.headDim, capacity);
   }
 
+  replacesSessions(): boolean {
+    // A session here goes when another one takes over its layers, and its memory with it.
+    return false;
+  }
+
   async prepare(run: LayerRun, past: boolean): Promise<void> {
     for (const piece of this.sessions.pieces({ ...run, past })) await this.sessions.decoder(piece);
   }

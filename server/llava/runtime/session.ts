@@ -28,17 +28,48 @@ export function requireOffered(device: Device): void {
 /** Where each output is left: on the device, or in this process. */
 export type OutputPlaces = Record<string, 'cpu' | 'gpu-buffer'>;
 
+/** Tensors that sessions have left on a device: whoever gives one up says so to the tensor itself. */
+export class DeviceTensors {
+  private readonly tensors = new Set<Tensor>();
+
+  add(tensor: Tensor): void {
+    if (tensor.location !== 'gpu-buffer') return;
+    if (this.tensors.size >= MANY) {
+      for (const other of this.tensors) if (other.location !== 'gpu-buffer') this.tensors.delete(other);
+    }
+    this.tensors.add(tensor);
+  }
+
+  /** Gives up all of them: one that outlives the sessions of its device takes the process down when it is collected. */
+  dispose(): void {
+    for (const tensor of this.tensors) if (tensor.location === 'gpu-buffer') tensor.dispose();
+    this.tensors.clear();
+  }
+}
+
+/** Tensors that are remembered until those that were given up are looked for. */
+const MANY = 1024;
+
 /** One loaded graph. */
 export class Session {
-  private constructor(private readonly session: InferenceSession) {}
+  private constructor(
+    private readonly session: InferenceSession,
+    private readonly left: DeviceTensors | undefined,
+  ) {}
 
   /**
    * @throws DeviceError where the device is not available or cannot take the graph. There is no silent fall-back: the
    * caller decides, and tells the user.
    *
    * @param places outputs that stay on the device; without it all come to this process.
+   * @param left remembers those that did.
    */
-  static async create(model: OnnxModel, device: Device, places?: OutputPlaces): Promise<Session> {
+  static async create(
+    model: OnnxModel,
+    device: Device,
+    places?: OutputPlaces,
+    left?: DeviceTensors,
+  ): Promise<Session> {
     const configuration: Record<string, string> = {
       // Prepacking would copy every mapped weight into private memory (135 MB instead of 7 for a 134 MB matrix).
       disable_prepacking: model.prepack ? '0' : '1',
@@ -65,6 +96,7 @@ export class Session {
           enableMemPattern: false,
           extra: { session: configuration },
         }),
+        places && left,
       );
     } catch (error) {
       throw new DeviceError({
@@ -88,7 +120,11 @@ export class Session {
    */
   async run(feeds: Tensors, outputs?: Tensors): Promise<Tensors> {
     try {
-      if (!outputs) return (await this.session.run(feeds)) as Tensors;
+      if (!outputs) {
+        const results = (await this.session.run(feeds)) as Tensors;
+        if (this.left) for (const tensor of Object.values(results)) this.left.add(tensor);
+        return results;
+      }
       const fetches = Object.fromEntries(
         this.session.outputNames.map((name) => [name, outputs[name] ?? null]),
       );
