@@ -1,4 +1,4 @@
-import { largestDifference } from './patchPixels';
+import { patchComparison } from './patchPixels';
 import type { PicturePlane } from './patches';
 
 /** Levels (0 to 255) by which a channel of a pixel must differ for two patches to be different: beyond what scaling and JPEG leave. */
@@ -9,8 +9,8 @@ const DIFFERENT = 8;
  * this is how much a screen shows rather than how large it is; in a photograph it is nearly all of them.
  */
 export function distinctPatches({ rows, columns, pixels }: PicturePlane): number {
-  const repeats = (patch: number, other: number): boolean =>
-    largestDifference(pixels, patch, other, DIFFERENT) <= DIFFERENT;
+  const difference = patchComparison(pixels);
+  const repeats = (patch: number, other: number): boolean => difference(patch, other, DIFFERENT) <= DIFFERENT;
   let distinct = 0;
   for (let patch = 0; patch < rows * columns; patch++) {
     const left = patch % columns > 0 && repeats(patch, patch - 1);

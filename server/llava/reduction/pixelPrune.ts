@@ -1,5 +1,5 @@
 import { defineMethod } from './method';
-import { largestDifference } from './patchPixels';
+import { patchComparison } from './patchPixels';
 import type { EmbeddingsInput, TokenPlane } from './reduction';
 import { keptTokens } from './topK';
 
@@ -66,12 +66,13 @@ function markPredicted(
   });
   // For every patch the kept patch that stands for it; -1 where an earlier method took its token away.
   const shownBy = new Int32Array(rows * columns).fill(-1);
+  const difference = patchComparison(pixels);
   for (let patch = 0; patch < shownBy.length; patch++) {
     if (tokenAt[patch] < 0) continue;
     const left = patch % columns === 0 ? -1 : shownBy[patch - 1];
     const up = patch < columns ? -1 : shownBy[patch - columns];
     const predictor = [left, up].find(
-      (other) => other >= 0 && largestDifference(pixels, patch, other, threshold) <= threshold,
+      (other) => other >= 0 && difference(patch, other, threshold) <= threshold,
     );
     shownBy[patch] = predictor ?? patch;
     if (predictor !== undefined) predicted[tokenAt[patch]] = 1;

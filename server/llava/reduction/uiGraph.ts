@@ -1,7 +1,7 @@
 import { budgetTokens } from './budget';
 import { tokenImportance } from './importance';
 import { defineMethod } from './method';
-import { largestDifference } from './patchPixels';
+import { patchComparison } from './patchPixels';
 import type { TokenPlane } from './reduction';
 import { keptTokens, ranking } from './topK';
 
@@ -86,8 +86,9 @@ function components({ rows, columns, pixels }: TokenPlane, threshold: number): U
     }
     return patch;
   };
+  const difference = patchComparison(pixels);
   const join = (a: number, b: number): void => {
-    if (largestDifference(pixels, a, b, threshold) >= threshold) return;
+    if (difference(a, b, threshold) >= threshold) return;
     const [rootA, rootB] = [find(a), find(b)];
     parent[Math.max(rootA, rootB)] = Math.min(rootA, rootB);
   };
