@@ -3,15 +3,15 @@
  * docs/results/performance.json and performance.md.
  *
  *   node dist/performance.js [--shapes A,B] [--rounds N] [--cache FOLDER] [--out FOLDER] [--peers FOLDER] [--mtmd PROGRAM] [--quick]
- *                            [--only memory|mtmd]
+ *                            [--only memory|peers|mtmd]
  *
  * `--shapes` measures these shapes alone and puts them beside what earlier runs have written.
  * `--peers` is a folder where `npm install --ignore-scripts node-llama-cpp` was run; without it that program is not measured.
  * `--mtmd` is llama.cpp's llama-mtmd-cli (performance/llamaMtmd.ts says how to build it); without it that program is not measured.
  * Linux only.
  * `--render` writes performance.md again from what is in performance.json.
- * `--only memory` measures memory, which other programs do not disturb, `--only mtmd` the first token against `--mtmd`; both leave
- * the other results as they are.
+ * `--only memory` measures memory, which other programs do not disturb, `--only peers` the programs in `--peers`, `--only mtmd` the first token against `--mtmd`;
+ * they leave the other results as they are.
  * `--cache` keeps the random checkpoints (a few GB). `--quick` runs every stage once on a tiny model and writes nothing unless
  * `--out` is given.
  */
@@ -25,7 +25,7 @@ import { ROOT } from './evaluationSet';
 import { type EngineResults, measureEngine } from './performance/engineStages';
 import { measureFirstTokenPeer } from './performance/firstTokenPeer';
 import { measurePeers } from './performance/peers';
-import { codeHash, describeMachine, load } from './performance/machine';
+import { codeHash, describeMachine, isShared, load } from './performance/machine';
 import { measureColdStart, measureMemory, memoryOfThisProcess } from './performance/processes';
 import { renderPerformance } from './performance/renderResults';
 import type { PerformanceResults } from './performance/results';
@@ -117,14 +117,26 @@ async function main(): Promise<void> {
           threads: availableParallelism(),
           onRound: (round) => say(`llama-mtmd-cli: round ${round}`),
         });
+  const measureOthers = (): Promise<PerformanceResults['peers']> =>
+    measurePeers({
+      folder: values.peers,
+      directory: checkpointOf(plan.peers, cache),
+      shape: shapeOf(plan.peers),
+      rounds: values.rounds === undefined ? shapeOf(plan.peers).rounds : Number(values.rounds),
+      cacheDirectory,
+      // Threads that wait for each other by spinning, as llama.cpp's do, stand still where others want the cores.
+      threads: isShared(load(), availableParallelism()) ? 1 : availableParallelism(),
+    });
   if (values.only !== undefined) {
     if (out === undefined || !earlier) throw new Error('--only needs a performance.json to put it into.');
     if (values.only === 'memory') {
       const memory = await measureMemories(plan, cache, cacheDirectory, say);
       return write(out, { ...earlier, memory, memoryCode: code });
     }
+    if (values.only === 'peers' && values.peers !== undefined)
+      return write(out, { ...earlier, peers: await measureOthers() });
     if (values.only !== 'mtmd' || program === undefined)
-      throw new Error('--only takes "memory", or "mtmd" together with --mtmd PROGRAM.');
+      throw new Error('--only takes "memory", "peers" with --peers FOLDER, or "mtmd" with --mtmd PROGRAM.');
     return write(out, { ...earlier, firstTokenPeer: await measureMtmd() });
   }
 
@@ -149,15 +161,7 @@ async function main(): Promise<void> {
   if (chosen && earlier) return;
   const memory = await measureMemories(plan, values.cache, cacheDirectory, say);
   say('other programs');
-  const peers = await measurePeers({
-    folder: values.peers,
-    directory: checkpointOf(plan.peers, values.cache),
-    shape: shapeOf(plan.peers),
-    rounds: values.rounds === undefined ? shapeOf(plan.peers).rounds : Number(values.rounds),
-    cacheDirectory,
-    // Threads that wait for each other by spinning, as llama.cpp's do, stand still where others want the cores.
-    threads: load() > availableParallelism() ? 1 : availableParallelism(),
-  });
+  const peers = await measureOthers();
   // Has its own date and sources, so an earlier one may stand beside the rest.
   const firstTokenPeer = (await measureMtmd()) ?? earlier?.firstTokenPeer;
   say('start of a process');
