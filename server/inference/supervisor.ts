@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
+import { computesInHalf } from '../llava/checkpoint/precision';
 import { CancelledError, throwIfCancelled, toErrorData } from '../llava/errors';
+import { CPU_PLAN, type Device } from '../llava/runtime/device';
 import type { AnswerResult, AttentionAnalysis, DeviceChoice, StatusNotification } from '../protocol';
 import { formatParameters } from '../traceView/wording';
 import { InferenceChild } from './child';
@@ -70,6 +72,13 @@ export interface SupervisorOptions {
   onStatus: (status: InferenceStatus) => void;
 }
 
+/** What a device with too little memory, or a bad driver, ends in. */
+const FAILURES_OF_DEVICES: ReadonlySet<string> = new Set([
+  'device.session-failed',
+  'device.run-failed',
+  'inference.crashed',
+]);
+
 /** Fields that belong to one step and go with it. */
 const cleared = { stage: undefined, fraction: undefined, error: undefined };
 
@@ -92,6 +101,10 @@ export class Supervisor {
   readonly #children = new Set<InferenceChild>();
   readonly #devices: Devices;
   #open: OpenModel | undefined;
+  /** What the last model was opened on. */
+  #chosen: Device | undefined;
+  /** Why `auto` leaves the device alone, by model and precision. */
+  readonly #unfit = new Map<string, string>();
   #crashTimes: number[] = [];
   readonly #counted = new WeakSet<ProcessExit>();
   #stopped: InferenceStoppedError | undefined;
@@ -239,6 +252,7 @@ export class Supervisor {
   }
 
   #forgive(): void {
+    this.#unfit.clear();
     this.#crashTimes = [];
     this.#stopped = undefined;
   }
@@ -254,21 +268,20 @@ export class Supervisor {
         context.onProgress(progress);
       },
     };
+    let begun = false;
+    const onToken: RunContext['onToken'] = (...token) => {
+      begun = true;
+      context.onToken(...token);
+    };
     try {
-      const { child, model, deviceNote } = await this.#ensureOpen(work.choice, report);
-      throwIfCancelled(context.signal);
-      this.#setStatus({
-        state: 'working',
-        model: model.summary,
-        device: model.device,
-        deviceNote,
-        precision: model.precision.precision,
-        precisionNote: model.precision.reason,
-        ...cleared,
-      });
-      const result = await this.#call(child, work, report);
-      this.#setStatus({ memoryBytes: child.memoryBytes });
-      return result;
+      try {
+        return await this.#answer(work, { ...report, onToken });
+      } catch (error) {
+        // What has been written cannot be taken back: then only the next question goes elsewhere.
+        if (!this.#giveUpDevice(work.choice, error) || begun || this.#stopped) throw error;
+        throwIfCancelled(context.signal);
+        return await this.#answer(work, report);
+      }
     } catch (error) {
       if (error instanceof InferenceCrashedError) this.#noteCrash(error.exit);
       if (!this.#open?.child.isUsable) this.#open = undefined;
@@ -277,6 +290,43 @@ export class Supervisor {
       this.#settle();
       this.#startIdleTimer();
     }
+  }
+
+  async #answer(work: Work, context: RunContext): Promise<AnswerResult | AttentionAnalysis | null> {
+    const { child, model, deviceNote } = await this.#ensureOpen(work.choice, context);
+    throwIfCancelled(context.signal);
+    this.#setStatus({
+      state: 'working',
+      model: model.summary,
+      device: model.device,
+      deviceNote,
+      precision: model.precision.precision,
+      precisionNote: model.precision.reason,
+      ...cleared,
+    });
+    const result = await this.#call(child, work, context);
+    this.#setStatus({ memoryBytes: child.memoryBytes });
+    return result;
+  }
+
+  /**
+   * A device that passed its test may still fail with a model, most often because its memory is too small, of which nobody can ask WebGPU. Where `auto`
+   * chose it, the CPU takes over, until inference is restarted.
+   *
+   * @returns whether the CPU shall try.
+   */
+  #giveUpDevice(choice: ModelChoice, error: unknown): boolean {
+    const device = this.#chosen;
+    const { code, message, why } = toErrorData(error);
+    if (choice.device !== 'auto' || device === undefined || device === 'cpu') return false;
+    if (!FAILURES_OF_DEVICES.has(code) || computesInHalf(choice.precision ?? 'auto')) return false;
+    if (error instanceof InferenceCrashedError) this.#noteCrash(error.exit);
+    const note = `The CPU, because ${device} failed with this model: ${[message, why].filter(Boolean).join(' ')}`;
+    this.#options.log(note);
+    this.#unfit.set(unfitKey(choice), note);
+    this.#open?.child.dispose();
+    this.#open = undefined;
+    return true;
   }
 
   #call(
@@ -342,7 +392,12 @@ export class Supervisor {
     });
     try {
       const { device, ...model } = choice;
-      const { plan, note } = await this.#devices.choose(device, { ...context, precision: choice.precision });
+      const unfit = device === 'auto' ? this.#unfit.get(unfitKey(choice)) : undefined;
+      const { plan, note } =
+        unfit === undefined
+          ? await this.#devices.choose(device, { ...context, precision: choice.precision })
+          : { plan: CPU_PLAN, note: unfit };
+      this.#chosen = plan.device;
       if (note !== undefined) this.#options.log(`Device ${plan.device}: ${note}`);
       const child = this.#start();
       const start = performance.now();
@@ -451,6 +506,10 @@ export class Supervisor {
     void child.ended.then(() => this.#children.delete(child));
     return child;
   }
+}
+
+function unfitKey({ directory, precision }: ModelChoice): string {
+  return JSON.stringify([directory, precision]);
 }
 
 /** What was loaded, and where, for the log. */

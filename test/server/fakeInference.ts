@@ -23,6 +23,8 @@ export interface Script {
   blockDecode?: number;
   /** The process kills itself there. */
   crash?: 'prefill' | 'decode';
+  /** Only on this device does it crash, or, without `crash`, fail to compute. */
+  failsOn?: Device;
   /** It goes on in spite of a cancellation. */
   deaf?: boolean;
   fail?: boolean;
@@ -120,14 +122,22 @@ const engine: Engine = {
         onProgress({ stage: 'prefill' });
         if (script.blockPrefill) block(script.blockPrefill);
         await pause(script.prefill ?? 0, cancel);
-        if (script.crash === 'prefill') die('SIGKILL');
+        const fails = (script.failsOn ?? device) === device;
+        if (fails && script.crash === 'prefill') die('SIGKILL');
+        if (fails && script.failsOn && !script.crash)
+          throw new DeviceError({
+            code: 'device.run-failed',
+            message: 'The computation failed on the device.',
+            why: 'Failed to create GPU buffer.',
+            nextStep: 'Close other programs.',
+          });
         if (script.fail) throw new Error('a defect');
         const pieces = script.pieces ?? ['yes'];
         for (const [index, piece] of pieces.entries()) {
           if (index === 1 && script.blockDecode) block(script.blockDecode);
           await pause(script.perPiece ?? 0, cancel);
           onToken(piece, index);
-          if (index === 1 && script.crash === 'decode') die('SIGKILL');
+          if (fails && index === 1 && script.crash === 'decode') die('SIGKILL');
         }
         note(`answered ${text}`);
         const { reduction = 'none', images } = question;

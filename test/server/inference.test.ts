@@ -484,6 +484,56 @@ describe('the device', () => {
     expect(server.log.join('\n')).toMatch(/Device webgpu/);
   });
 
+  describe('that passed its test and fails with a model', () => {
+    const opened = (): string[] => server.events().filter((line) => line.startsWith('opened'));
+
+    it.each([
+      ['cannot compute it', {}, /CPU, because webgpu failed with this model: .*GPU buffer/],
+      [
+        'takes the process down',
+        { crash: 'prefill' },
+        /CPU, because webgpu failed with this model: .*killed/,
+      ],
+    ] as const)(
+      '%s: the CPU answers that question and the next ones, and the status says why',
+      async (_, how, note) => {
+        await start({ settings: { device: 'auto' }, open, ...ownVerdicts() });
+        const answer = await server.ask(script({ failsOn: 'webgpu', ...how }));
+        expect(answer.result.result.answer).toBe('yes');
+        expect(answer.pieces).toEqual(['yes']);
+        const ready = await server.status('ready');
+        expect(ready.device).toBe('cpu');
+        expect(ready.deviceNote).toMatch(note);
+        await server.ask(script({ id: 2 }));
+        expect(opened()).toEqual(['opened webgpu', 'opened cpu']);
+        expect(server.log.join('\n')).toMatch(note);
+      },
+    );
+
+    it('after it has begun to answer: that question fails, the CPU answers the next', async () => {
+      await start({ settings: { device: 'auto' }, open, ...ownVerdicts() });
+      const begun = script({ failsOn: 'webgpu', crash: 'decode', pieces: ['a', 'b', 'c'] });
+      expect((await failure(server.ask(begun))).data).toMatchObject({ code: 'inference.crashed' });
+      expect((await server.ask(begun)).result.result.answer).toBe('abc');
+      expect(opened()).toEqual(['opened webgpu', 'opened cpu']);
+    });
+
+    it('is tried again after a restart', async () => {
+      await start({ settings: { device: 'auto' }, open, ...ownVerdicts() });
+      await server.ask(script({ failsOn: 'webgpu' }));
+      await server.request(RestartInferenceRequest.type, {});
+      await server.ask(script({ id: 2 }));
+      expect(opened()).toEqual(['opened webgpu', 'opened cpu', 'opened webgpu']);
+    });
+
+    it('is not replaced where the user chose it', async () => {
+      await start({ settings: { device: 'webgpu' }, open, ...ownVerdicts() });
+      const { data } = await failure(server.ask(script({ failsOn: 'webgpu' })));
+      expect(data).toMatchObject({ code: 'device.run-failed' });
+      expect(opened()).toEqual(['opened webgpu']);
+    });
+  });
+
   it('that the user chose is not replaced: the question fails with the cause', async () => {
     await start({
       settings: { device: 'webgpu' },
