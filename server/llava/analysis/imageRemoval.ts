@@ -4,9 +4,8 @@ import { throwIfCancelled } from '../errors';
 import { embed } from '../prompt';
 import type { GenerationContext } from '../question';
 import type { DecoderGraph } from '../graph/decoder';
-import type { Matrix } from '../matrix';
+import { gatherRows, type Matrix } from '../matrix';
 import { rowInputs } from '../runtime/decoderRunner';
-import { gatherRows } from '../runtime/hostDecoder';
 import { floats, floatTensor } from '../runtime/session';
 import { topLogits } from '../text/sampling';
 

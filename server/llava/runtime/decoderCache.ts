@@ -30,3 +30,21 @@ export interface DecoderCache {
   /** The first `rows` rows of the first `depth` layers: a copy, or moved out of this cache, which nobody may use afterwards. */
   keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<KeptRows[]>;
 }
+
+/**
+ * Kept rows in the place of the first of `layers`, under the labels of another prompt.
+ *
+ * @param kind of `layers`: what another runner has kept lies elsewhere.
+ */
+export function takeOverRows<Layer extends KeptRows & { readonly labels: RowLabel[] }>(
+  layers: Layer[],
+  kept: readonly KeptRows[],
+  labels: readonly RowLabel[],
+  kind: abstract new (...parameters: never[]) => Layer,
+): void {
+  kept.forEach((layer, index) => {
+    if (!(layer instanceof kind)) throw new Error('These rows are of another kind of cache.');
+    layer.labels.splice(0, labels.length, ...labels);
+    layers[index] = layer;
+  });
+}

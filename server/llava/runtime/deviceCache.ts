@@ -2,7 +2,13 @@ import type { Tensor } from 'onnxruntime-node';
 
 import type { TextConfig } from '../checkpoint/config';
 import type { DevicePiece } from '../graph/deviceDecoder';
-import type { CachedRows, DecoderCache, KeptRows, RowLabel } from './decoderCache';
+import {
+  type CachedRows,
+  type DecoderCache,
+  type KeptRows,
+  type RowLabel,
+  takeOverRows,
+} from './decoderCache';
 import type { GraphSessions } from './graphSessions';
 import { floatTensor, idTensor, int32Scalar, type Tensors, zeroTensor } from './session';
 
@@ -156,11 +162,7 @@ export class DeviceCache implements DecoderCache {
   }
 
   takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void {
-    kept.forEach((layer, index) => {
-      if (!(layer instanceof DeviceLayerCache)) throw new Error('These rows lie in this process.');
-      layer.labels.splice(0, labels.length, ...labels);
-      this.layers[index] = layer;
-    });
+    takeOverRows(this.layers, kept, labels, DeviceLayerCache);
   }
 
   async keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<DeviceLayerCache[]> {

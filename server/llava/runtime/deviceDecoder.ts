@@ -2,6 +2,7 @@ import type { Tensor } from 'onnxruntime-node';
 
 import type { TextConfig } from '../checkpoint/config';
 import type { DevicePiece } from '../graph/deviceDecoder';
+import { gatherRows } from '../matrix';
 import {
   type DecoderRunner,
   type HiddenStates,
@@ -11,11 +12,10 @@ import {
   rowInputs,
   type RunOutput,
 } from './decoderRunner';
-import { gatherRows } from './hostDecoder';
 import { DeviceCache } from './deviceCache';
 import type { DeviceMatrix } from './deviceMatrix';
 import type { GraphSessions } from './graphSessions';
-import { rotaryTable } from './rotary';
+import { type RotaryTable, rotaryTable } from './rotary';
 import { floats, floatTensor, idTensor, type Tensors, zeroTensor } from './session';
 
 /**
@@ -52,11 +52,12 @@ export class DeviceDecoder implements DecoderRunner {
     let score: Float32Array | undefined;
     let logits: Float32Array | undefined;
     const entering = await this.enter(rows.input);
+    const rotary = rotaryTable(text.rope, text.headDim, positions, furthest);
     let hidden = entering.onDevice;
     for (const wanted of this.pieces(run)) {
       const { session, piece } = await this.sessions.devicePiece(wanted);
       const cached = await cache.open(piece, positions);
-      const feeds: Tensors = { ...cached.feeds, rows: this.packRows(rows, cached.used, entering.here) };
+      const feeds: Tensors = { ...cached.feeds, rows: this.packRows(rotary, cached.used, entering.here) };
       if (hidden) feeds.hidden = hidden;
       if (piece.score === 'textQueries') feeds.textStart = idTensor([rows.textStart ?? 0]);
       if (piece.score === 'lastQueryNoRotary') {
@@ -119,13 +120,13 @@ export class DeviceDecoder implements DecoderRunner {
   }
 
   /** What a piece wants to know of every new row, side by side: see {@link emitDevicePiece}. */
-  private packRows({ positions, furthest }: NewRows, used: number, hidden: Float32Array | undefined): Tensor {
-    const { rope, headDim, hiddenSize } = this.text;
-    const { cos, sin } = rotaryTable(rope, headDim, positions, furthest);
+  private packRows({ cos, sin }: RotaryTable, used: number, hidden: Float32Array | undefined): Tensor {
+    const { headDim, hiddenSize } = this.text;
     const half = headDim / 2;
     const width = (hidden ? hiddenSize : 0) + headDim + 1;
-    const packed = new Float32Array(positions.length * width);
-    for (let row = 0; row < positions.length; row++) {
+    const rows = cos.length / half;
+    const packed = new Float32Array(rows * width);
+    for (let row = 0; row < rows; row++) {
       let at = row * width;
       if (hidden) {
         packed.set(hidden.subarray(row * hiddenSize, (row + 1) * hiddenSize), at);
@@ -135,7 +136,7 @@ export class DeviceDecoder implements DecoderRunner {
       packed.set(sin.subarray(row * half, (row + 1) * half), at + half);
       packed[at + headDim] = used + row;
     }
-    return floatTensor(packed, [positions.length, width]);
+    return floatTensor(packed, [rows, width]);
   }
 
   /** A place on the device for hidden states [rows, dim]. */

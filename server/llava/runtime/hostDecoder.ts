@@ -1,6 +1,6 @@
 import { type TextConfig, windowOf } from '../checkpoint/config';
 import type { DecoderGraph } from '../graph/decoder';
-import type { Matrix } from '../matrix';
+import { gatherRows, type Matrix } from '../matrix';
 import {
   type DecoderRunner,
   type HiddenStates,
@@ -156,7 +156,7 @@ function emptyPast({ numKeyValueHeads, headDim }: TextConfig): {
 }
 
 /** Hidden states that lie in this process. */
-export function hostMatrix(hidden: HiddenStates): Matrix {
+function hostMatrix(hidden: HiddenStates): Matrix {
   if (!('data' in hidden)) throw new Error('These hidden states lie on a device.');
   return hidden;
 }
@@ -164,14 +164,6 @@ export function hostMatrix(hidden: HiddenStates): Matrix {
 function hiddenTensor(hidden: HiddenStates): Tensors[string] {
   const { data, rows, columns } = hostMatrix(hidden);
   return floatTensor(data, [rows, columns]);
-}
-
-export function gatherRows({ data, columns }: Matrix, rows: readonly number[]): Matrix {
-  const gathered = new Float32Array(rows.length * columns);
-  rows.forEach((row, target) =>
-    gathered.set(data.subarray(row * columns, (row + 1) * columns), target * columns),
-  );
-  return { data: gathered, rows: rows.length, columns };
 }
 
 /** Cuts the unused rows of the cache's capacity out of attention rows [heads?, capacity + rows]. */

@@ -1,4 +1,10 @@
-import type { CachedRows, DecoderCache, KeptRows, RowLabel } from './decoderCache';
+import {
+  type CachedRows,
+  type DecoderCache,
+  type KeptRows,
+  type RowLabel,
+  takeOverRows,
+} from './decoderCache';
 
 /** Rows that an answer's next token makes room for at once: laying a layer out anew copies it, unused rows cost attention time. */
 const GROWTH = 64;
@@ -217,11 +223,7 @@ export class KeyValueCache implements DecoderCache {
   }
 
   takeOver(kept: readonly KeptRows[], labels: readonly RowLabel[]): void {
-    kept.forEach((layer, index) => {
-      if (!(layer instanceof LayerCache)) throw new Error('These rows lie on a device.');
-      layer.labels.splice(0, labels.length, ...labels);
-      this.layers[index] = layer;
-    });
+    takeOverRows(this.layers, kept, labels, LayerCache);
   }
 
   async keep(rows: number, depth: number, how: 'copy' | 'move'): Promise<LayerCache[]> {
